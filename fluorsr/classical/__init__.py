@@ -1,0 +1,1 @@
+"""The non-learned baselines, under the same Restorer contract."""

@@ -1,0 +1,1 @@
+"""Specimens, simulated pairs, and patches to train on."""

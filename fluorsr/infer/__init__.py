@@ -1,0 +1,1 @@
+"""Restoration out of core: plan, journal, run."""

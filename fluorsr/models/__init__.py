@@ -1,0 +1,1 @@
+"""Networks, their weights, and what must be measured of them."""

@@ -1,0 +1,1 @@
+"""The forward model of a microscope: point spread functions and the camera."""

@@ -1,0 +1,1 @@
+"""One global grid of tiles, and the cutting and blending on it."""

@@ -1,0 +1,1 @@
+"""One training loop; objectives that own their step; recipes."""
