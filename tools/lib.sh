@@ -45,17 +45,21 @@ make_venv() {
     "$python" -m venv --clear "$VENV" || die "$VENV could not be made; is $ROOT writable?"
 }
 
+# Hash of the Python, the place, and every file that the built extension or the set of packages depends on.
 installation_hash() {
-    (
-        cd "$ROOT"
-        "$VENV/bin/python" -VV
-        echo "$ROOT"
-        { find csrc cmake -type f 2>/dev/null || true; ls pyproject.toml setup.py CMakeLists.txt tools/constraints.txt; } |
-            LC_ALL=C sort | xargs cat
-    ) | cksum_of
-}
+    "$VENV/bin/python" - "$ROOT" <<'PY'
+import hashlib, pathlib, sys
 
-cksum_of() { "$VENV/bin/python" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())'; }
+root = pathlib.Path(sys.argv[1])
+files = [root / name for name in ("pyproject.toml", "setup.py", "CMakeLists.txt", "tools/constraints.txt")]
+files += [path for folder in ("csrc", "cmake") for path in sorted((root / folder).rglob("*"))]
+digest = hashlib.sha256(f"{sys.version} {sys.executable}".encode())
+for path in files:
+    if path.is_file():
+        digest.update(f"{path} ".encode() + hashlib.sha256(path.read_bytes()).digest())
+print(digest.hexdigest())
+PY
+}
 
 pip_install() { "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
 
