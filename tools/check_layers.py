@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 
 PACKAGE = "fluorsr"
+CORE = "fluorsr._core"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "image", "restorer", "_core"),
@@ -26,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data", "losses", "predict"),
     ("train", "infer", "evaluate", "export"),
     ("report",),
-    ("cli",),
+    ("cli", "__main__"),
 )
 """Modules and folders right under the package, lowest layer first. A layer may import itself and those before it."""
 
@@ -85,9 +86,11 @@ def read_imports(module: str, path: Path, shown: Path, modules: set[str]) -> Ite
         elif isinstance(node, ast.ImportFrom) and node.level:
             targets = ["." * node.level + (node.module or "")]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            # `from a.b import c` imports the module a.b.c where there is one, and a name of a.b otherwise.
+            # `from a.b import c` imports the module a.b.c where there is one, and a name of a.b otherwise. From the root
+            # only the compiled core may be imported so: of other names, such as `infer`, the root has its own.
             inner = [f"{node.module}.{name.name}" for name in node.names]
-            targets = [name if name in modules and node.module != PACKAGE else node.module for name in inner]
+            known = {CORE} if node.module == PACKAGE else modules
+            targets = [name if name in known else node.module for name in inner]
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if called in ("import_module", "__import__") and isinstance(node.args[0].value, str):
