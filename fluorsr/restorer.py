@@ -73,7 +73,7 @@ class RestorerSpec:
         unknown = sorted(set(values) - known)
         if unknown:
             raise ModelError(f"a spec has no {', '.join(unknown)}; this file may come from a newer fluorsr")
-        listed = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        listed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         try:
             return cls(**listed)
         except TypeError as error:

@@ -1,0 +1,60 @@
+"""Restorers whose right answer is known: integer weights in float64, so that comparisons are exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from fluorsr.restorer import RestorerSpec
+
+
+class IntegerRestorer:
+    """A convolution of radius `radius`, pixel-shuffled to `scale`, plus (where multiple > 1) a pooled branch.
+
+    The pooled branch sums over multiple x multiple cells, convolves 3 x 3 and spreads the result over the cells again,
+    so what a pixel gets depends on its place in the grid, as in a U-Net. All weights are small integers.
+    """
+
+    def __init__(self, scale: int = 1, radius: int = 1, multiple: int = 1, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        size = 2 * radius + 1
+        self.kernel = torch.randint(-2, 3, (scale**2, 1, size, size), generator=generator).double()
+        self.kernel[:, :, 0, 0] = self.kernel[:, :, -1, -1] = 1  # the full radius matters
+        self.pooled = torch.randint(1, 3, (1, 1, 3, 3), generator=generator).double()
+        reach = max(radius, 2 * multiple - 1 if multiple > 1 else 0)
+        self.spec = RestorerSpec("integers", scale=scale, halo=-(-reach // multiple) * multiple, multiple=multiple)
+
+    def restore(self, tiles: Tensor, origin: Tensor, seed: int) -> Tensor:
+        m, scale = self.spec.multiple, self.spec.scale
+        x = tiles.double()
+        out = F.pixel_shuffle(F.conv2d(x, self.kernel, padding="same"), scale)
+        if m > 1:
+            cells = F.avg_pool2d(x, m) * m * m
+            out = out + F.interpolate(F.conv2d(cells, self.pooled, padding=1), scale_factor=m * scale)
+        return out.float()
+
+    def whole(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+        """The reference: the model on the whole reflect-padded image, cropped to it."""
+        h, m, s = self.spec.halo, self.spec.multiple, self.spec.scale
+        height, width = pixels.shape
+        padded = np.pad(pixels, ((h, h + -height % m), (h, h + -width % m)), mode="reflect").astype(np.float32)
+        restored = self.restore(torch.from_numpy(padded)[None, None], torch.zeros(1, 2, dtype=torch.int64), 0)
+        return restored[0, 0, h * s : (h + height) * s, h * s : (h + width) * s].numpy()
+
+    def with_halo(self, halo: int) -> IntegerRestorer:
+        """The same model, declared with another halo."""
+        other = IntegerRestorer.__new__(IntegerRestorer)
+        other.kernel, other.pooled, other.spec = self.kernel, self.pooled, replace(self.spec, halo=halo)
+        return other
+
+
+@pytest.fixture
+def integer_restorer() -> Callable[..., IntegerRestorer]:
+    return IntegerRestorer
