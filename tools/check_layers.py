@@ -86,7 +86,7 @@ def read_imports(module: str, path: Path, shown: Path, modules: set[str]) -> Ite
         elif isinstance(node, ast.ImportFrom) and node.level:
             targets = ["." * node.level + (node.module or "")]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            # `from a.b import c` imports the module a.b.c where there is one, and a name of a.b otherwise. From the root
+            # `from a.b import c` imports the module a.b.c where there is one, else a name of a.b. From the root
             # only the compiled core may be imported so: of other names, such as `infer`, the root has its own.
             inner = [f"{node.module}.{name.name}" for name in node.names]
             known = {CORE} if node.module == PACKAGE else modules
