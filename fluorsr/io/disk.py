@@ -15,7 +15,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from fluorsr.errors import OutputExistsError, StorageError
+from fluorsr.errors import FormatError, OutputExistsError, StorageError
+from fluorsr.io.nodes import read_node
+
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""First bytes of TIFF and BigTIFF files, little and big endian."""
 
 _REMEDIES = {
     errno.ENOSPC: "the disk is full; free space or choose another disk, then run again with --resume",
@@ -78,12 +82,13 @@ def put_in_place(finished: Path, path: Path, *, overwrite: bool) -> None:
     """Rename a finished file or folder to `path`.
 
     What stood there is moved aside first and deleted last, and put back if the rename fails. Raises
-    OutputExistsError where something stands there and `overwrite` is not set; StorageError where the disk refuses.
+    OutputExistsError where something stands there and `overwrite` is not set, or where it is not an image that
+    fluorsr recognises; StorageError where the disk refuses.
     """
     aside = hidden(path, "replaced")
     exists = os.path.lexists(path)
-    if exists and not overwrite:
-        raise exists_error(path)
+    if exists:
+        check_replaceable(path, overwrite=overwrite)
     try:
         if exists:
             path.rename(aside)
@@ -100,10 +105,35 @@ def put_in_place(finished: Path, path: Path, *, overwrite: bool) -> None:
         raise storage_error(path, "renaming the finished output", error) from error
 
 
+def check_replaceable(path: Path, *, overwrite: bool) -> None:
+    """Raise OutputExistsError unless `path`, which exists, may be replaced: one image that fluorsr recognises."""
+    if not overwrite:
+        raise exists_error(path)
+    if not _is_image(path):
+        raise OutputExistsError(
+            f"{path} exists and is not a single OME-Zarr image, zarr array or TIFF, so --overwrite does not delete it; "
+            "remove it yourself or name another output"
+        )
+
+
 def exists_error(path: Path) -> OutputExistsError:
+    """The error for an output that exists and was neither to be resumed nor overwritten."""
     return OutputExistsError(
-        f"{path} exists: use --resume to continue an interrupted run or --overwrite to replace it, or name another output"
+        f"{path} exists: use --resume to continue an interrupted run, --overwrite to replace it, or name another output"
     )
+
+
+def _is_image(path: Path) -> bool:
+    if path.is_symlink():
+        return False
+    if path.is_file():
+        with path.open("rb") as file:
+            return file.read(4) in TIFF_MAGIC
+    try:
+        node = read_node(path)
+    except FormatError:
+        return False
+    return node.kind == "array" or (node.kind == "group" and "multiscales" in node.ome)
 
 
 def remove(path: Path) -> None:

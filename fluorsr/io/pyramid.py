@@ -40,16 +40,17 @@ def halve(pixels: NDArray[Any]) -> NDArray[Any]:
 
     NaN stays NaN: a level shows where its data are missing.
     """
-    wide = _ACCUMULATORS[pixels.dtype.name]
+    wide = np.dtype(_ACCUMULATORS[pixels.dtype.name])
     padded = _repeat_last(_repeat_last(pixels, 0), 1)
     # Rows first: they are contiguous, so the strided pass over columns runs on half the pixels.
     rows = np.add(padded[0::2], padded[1::2], dtype=wide)
-    sums = rows[:, 0::2] + rows[:, 1::2]
-    if np.issubdtype(wide, np.floating):
-        mean = sums * wide(0.25)
+    sums: NDArray[Any] = rows[:, 0::2] + rows[:, 1::2]
+    if wide.kind == "f":
+        sums *= wide.type(0.25)
     else:
-        mean = (sums + wide(2)) >> wide(2)
-    return mean.astype(pixels.dtype)
+        sums += wide.type(2)
+        sums >>= wide.type(2)
+    return sums.astype(pixels.dtype)
 
 
 def _repeat_last(pixels: NDArray[Any], axis: int) -> NDArray[Any]:
