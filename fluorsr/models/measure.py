@@ -106,31 +106,28 @@ def check_output(given: Tensor, output: object) -> Tensor:
 
 def _find_frames(forward: Forward, candidates: Sequence[int], device: torch.device) -> tuple[int, int]:
     """The first channel count that the network takes, and a size that it takes."""
-    faults: list[ModelError] = []
+    refusal: str | None = None
+    wrong: ModelError | None = None
     for size in SIZES:
         for frames in candidates:
             if not 1 <= frames <= MAX_FRAMES:
                 raise ModelError(f"frames is {frames}; it must be 1 to {MAX_FRAMES}")
             pixels = _image(frames, size, 2 * size, device)
             try:
-                output = forward(pixels)
+                check_output(pixels, forward(pixels))
+            except ModelError as error:  # it may have broadcast a channel count that is not its own: try the others
+                wrong = wrong or error
             except Exception as error:  # noqa: BLE001 - foreign code may raise anything; it is told below
-                last = (str(error).strip() or type(error).__name__).splitlines()[-1]
-                faults.append(
-                    ModelError(
-                        "the model takes no float32 input [1, frames, Y, X] with frames "
-                        f"{', '.join(str(n) for n in candidates)} and sides {SIZES}; its first error was: {last}"
-                    )
-                )
-                continue
-            try:
-                check_output(pixels, output)
-            except ModelError as error:  # it may have broadcast a channel count that is not its own
-                faults.insert(0, error)
-                continue
-            return frames, size
-    # what it made of an input that it takes says more than why it refused the others
-    raise next((f for f in reversed(faults) if "makes" in str(f) or "returns" in str(f)), faults[0])
+                refusal = refusal or (str(error).strip() or type(error).__name__).splitlines()[-1]
+            else:
+                return frames, size
+    if wrong is not None:
+        raise wrong
+    tried = ", ".join(str(n) for n in candidates)
+    raise ModelError(
+        f"the model takes no float32 input [1, frames, Y, X] with frames {tried} and sides "
+        f"{', '.join(str(n) for n in SIZES)}; its first error was: {refusal}"
+    )
 
 
 class _Probe:
@@ -267,9 +264,10 @@ def _range(output: Tensor) -> float:
 @contextmanager
 def _plain_convolutions() -> Iterator[None]:
     """Within it, convolutions are matrix products in float32, so that NaN goes exactly where a pixel is used."""
-    before = torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled
-    torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled = False, False
+    backends = torch.backends
+    before = backends.mkldnn.enabled, backends.cudnn.enabled
+    backends.mkldnn.enabled, backends.cudnn.enabled = False, False  # type: ignore[assignment]
     try:
         yield
     finally:
-        torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled = before
+        backends.mkldnn.enabled, backends.cudnn.enabled = before

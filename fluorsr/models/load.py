@@ -1,0 +1,175 @@
+"""Load a model to run it: a shipped one by name, a weights file, or TorchScript of our own or anybody's."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fluorsr.errors import InputError, ModelError, NotFoundError
+from fluorsr.models.architectures import build
+from fluorsr.models.measure import measure
+from fluorsr.models.network import Network, prepare, repeatable_cuda
+from fluorsr.models.precision import choose, filaments, has_amx
+from fluorsr.models.torchscript import TorchScriptFile, freeze
+from fluorsr.models.weights import PICKLE_MAGIC, ZIP_MAGIC, Weights, read_weights
+from fluorsr.models.zoo_index import find, zoo
+from fluorsr.restorer import RestorerSpec
+
+SUFFIXES = (".safetensors", ".pt", ".pth", ".ts", ".torchscript", ".jit", ".zip", ".ckpt", ".onnx")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A Restorer, ready to run, and what a run's record says of it.
+
+    sha256     of the model's file
+    device     "cpu", "cuda:0", ...
+    precision  "fp32" or "bf16"
+    notes      lines to tell the user before a run
+    """
+
+    spec: RestorerSpec
+    network: Network
+    sha256: str
+    device: str
+    precision: str
+    notes: tuple[str, ...] = ()
+
+    def restore(self, tiles: Tensor, origin: Tensor, seed: int) -> Tensor:
+        """Restore a batch of tiles; see fluorsr.restorer.Restorer."""
+        return self.network.restore(tiles, origin, seed)
+
+
+def load(model: str | Path, *, device: str = "auto", precision: str = "auto") -> LoadedModel:
+    """Load a model by the name of a shipped one or by path.
+
+    device     auto (CUDA where there is one), cpu, cuda or cuda:n
+    precision  auto, fp32 or bf16; auto takes bf16 where the machine is fast in it and the result stays within 50 dB
+
+    A TorchScript file without our spec is measured: seconds, and told in the notes. Raises NotFoundError where there is
+    no such model or file, ModelError where the file is not a model fluorsr can run, InputError for a wrong device.
+    """
+    chosen = find_device(device)
+    if chosen.type == "cuda":
+        repeatable_cuda()
+    path = _locate(model)
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic == ZIP_MAGIC:
+        return _load_torchscript(path, chosen, precision)
+    if magic.startswith(PICKLE_MAGIC):
+        raise ModelError(
+            f"{path} is a pickle, which could run any code, so fluorsr does not open it; export the model as "
+            "TorchScript (torch.jit.trace, then torch.jit.save)"
+        )
+    return _load_weights(path, chosen, precision)
+
+
+def load_module(model: str | Path) -> tuple[nn.Module, RestorerSpec]:
+    """The bare network of a shipped model or weights file, on the CPU in float32 and evaluation mode, and its spec.
+
+    Raises as `load`; ModelError also for TorchScript, which is a program already.
+    """
+    module, weights = _build(_locate(model))
+    return module.eval().requires_grad_(False), weights.spec
+
+
+def find_device(device: str) -> torch.device:
+    """Resolve auto, cpu, cuda or cuda:n. Raises InputError for any other name, or a device that is not there."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto":
+        return torch.device("cuda:0" if count else "cpu")
+    name, _, index = device.partition(":")
+    if name not in ("cpu", "cuda") or (index and (name == "cpu" or not index.isdecimal())):
+        raise InputError(f"device {device!r} is not one of auto, cpu, cuda, cuda:0, cuda:1, ...")
+    if name == "cuda" and int(index or 0) >= count:
+        raise InputError(
+            f"{device} was asked for, this machine has {count} CUDA devices; use --device cpu"
+            + (f" or cuda:0 to cuda:{count - 1}" if count else "")
+        )
+    return torch.device(f"cuda:{int(index or 0)}" if name == "cuda" else "cpu")
+
+
+def _locate(model: str | Path) -> Path:
+    if isinstance(model, str) and model in zoo():
+        return find(model)
+    path = Path(model).expanduser()
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder; a model is one file (.safetensors of fluorsr, or TorchScript)")
+    if path.exists():
+        return path
+    if isinstance(model, Path) or path.suffix in SUFFIXES or path.parent != Path():
+        raise NotFoundError(
+            f"there is no model file {path}; check the path, or use a shipped model: {', '.join(zoo())}"
+        )
+    return find(model)  # raises, with the names there are
+
+
+def _build(path: Path) -> tuple[nn.Module, Weights]:
+    weights = read_weights(path)
+    module = build(weights.architecture, weights.config)
+    try:
+        module.load_state_dict(weights.state)
+    except RuntimeError as error:
+        raise ModelError(f"{path}: its weights do not fit its {weights.architecture}: {error}") from error
+    return module, weights
+
+
+def _load_weights(path: Path, device: torch.device, precision: str) -> LoadedModel:
+    module, weights = _build(path)
+    spec = weights.spec
+
+    def network(kind: str) -> Network:
+        prepared = prepare(copy.deepcopy(module), device=device, precision=kind)
+        if kind == "bf16" and device.type == "cpu" and has_amx():
+            prepared = freeze(prepared, filaments(spec.frames, 64 * spec.multiple).to(torch.bfloat16))
+        return Network(prepared, spec, device=device, precision=kind)
+
+    return _loaded(spec, weights.sha256, device, precision, network, [])
+
+
+def _load_torchscript(path: Path, device: torch.device, precision: str) -> LoadedModel:
+    file = TorchScriptFile(path)
+    spec, notes = file.spec, []
+    if spec is None:
+        started = time.perf_counter()
+        try:
+            measured = measure(file.module(device=device), device=device)
+        except ModelError as error:
+            raise ModelError(f"{path}: {error}") from error
+        spec = RestorerSpec(name=path.stem, **vars(measured))
+        notes.append(
+            f"{path.name} carries no spec; measured in {time.perf_counter() - started:.1f} s: frames {spec.frames}, "
+            f"scale {spec.scale}, halo {spec.halo}, multiple {spec.multiple}, {'exact' if spec.exact else 'not exact'}"
+        )
+
+    ordered = file.takes_channels_last(spec, device=device)
+
+    def network(kind: str) -> Network:
+        module = file.module(device=device) if kind == "fp32" else file.cast(torch.bfloat16, device=device)
+        return Network(module, spec, device=device, precision=kind, ordered=ordered)
+
+    return _loaded(spec, file.sha256, device, precision, network, notes)
+
+
+def _loaded(
+    spec: RestorerSpec,
+    sha256: str,
+    device: torch.device,
+    precision: str,
+    build_network: Callable[[str], Network],
+    notes: list[str],
+) -> LoadedModel:
+    network, found = choose(precision, device, spec, build_network)
+    if not spec.exact:
+        notes.append(
+            f"{spec.name} is not exact: it uses statistics of the whole tile, so the result depends on the tile size, "
+            f"and tiles are blended over a halo of {spec.halo} pixels"
+        )
+    return LoadedModel(spec, network, sha256, str(device), network.precision, (*notes, *found))
