@@ -1,0 +1,34 @@
+"""The metrics that an evaluation can name. A new metric is its own file and one line here."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from fluorsr.metrics.frc import frc
+from fluorsr.metrics.psnr import psnr
+from fluorsr.metrics.ssim import ssim
+
+
+class MetricFunction(Protocol):
+    """(prediction, target), both [..., Y, X] float, -> [...] float64."""
+
+    def __call__(self, prediction: Tensor, target: Tensor, *, data_range: float, pixel_size_um: float) -> Tensor: ...
+
+
+class Metric(NamedTuple):
+    """A metric, its heading in tables, the format of its figures, and which direction is better."""
+
+    function: MetricFunction
+    heading: str
+    digits: int
+    higher_is_better: bool
+
+
+METRICS: dict[str, Metric] = {
+    "psnr": Metric(psnr, "PSNR (dB)", 2, higher_is_better=True),
+    "ssim": Metric(ssim, "SSIM", 3, higher_is_better=True),
+    "frc": Metric(frc, "FRC (nm)", 0, higher_is_better=False),
+}
+"""Name -> metric."""
