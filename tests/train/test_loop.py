@@ -104,7 +104,7 @@ def test_a_run_is_not_overwritten_nor_mixed_with_another(tmp_path: Path) -> None
         train(tiny(), tmp_path)
     with pytest.raises(InputError, match="is of a run with other batch, seed; resume with its recipe"):
         train(tiny(seed=9, batch=1), tmp_path, resume=True)
-    with pytest.raises(NotFoundError, match="no checkpoint .* to resume from"):
+    with pytest.raises(NotFoundError, match=r"no checkpoint .* to resume from"):
         train(tiny(), tmp_path / "elsewhere", resume=True)
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot make the folder"):

@@ -51,5 +51,5 @@ def test_what_is_no_recipe_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("- 1")
     with pytest.raises(FormatError, match="must map names to values"):
         read_recipe(tmp_path / "b.yaml")
-    with pytest.raises(InputError, match="cannot set seed.x: seed is a value"):
+    with pytest.raises(InputError, match=r"cannot set seed\.x: seed is a value"):
         read_recipe(SHIPPED, {"seed.x": 1})
