@@ -1,3 +1,54 @@
-"""fluorsr: super-resolution for fluorescence microscopy."""
+"""fluorsr: super-resolution for fluorescence microscopy.
+
+import fluorsr
+
+image = fluorsr.open("cells.ome.zarr")                  # lazy: axes, pixel size, channels
+restored = fluorsr.restore(image)                       # in memory, with the default model
+fluorsr.infer("cells.ome.zarr", "restored.zarr")        # out of core, any size
+model = fluorsr.load("edsr-confocal-sted-x2")           # the model itself
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fluorsr.errors import FluorsrError
+    from fluorsr.image import Image
+    from fluorsr.infer.memory import restore
+    from fluorsr.infer.run import infer
+    from fluorsr.infer.verify import verify
+    from fluorsr.io.open import open_image as open
+    from fluorsr.models.load import load
+    from fluorsr.restorer import RestorerSpec
 
 __version__ = "0.1.0"
+
+_WHERE = {
+    "FluorsrError": ("fluorsr.errors", "FluorsrError"),
+    "Image": ("fluorsr.image", "Image"),
+    "RestorerSpec": ("fluorsr.restorer", "RestorerSpec"),
+    "infer": ("fluorsr.infer.run", "infer"),
+    "load": ("fluorsr.models.load", "load"),
+    "open": ("fluorsr.io.open", "open_image"),
+    "restore": ("fluorsr.infer.memory", "restore"),
+    "verify": ("fluorsr.infer.verify", "verify"),
+}
+__all__ = [
+    "FluorsrError",
+    "Image",
+    "RestorerSpec",
+    "__version__",
+    "infer",
+    "load",
+    "open",
+    "restore",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that `import fluorsr` takes no time."""
+    if name not in _WHERE:
+        raise AttributeError(f"fluorsr has no {name!r}; it has {', '.join(_WHERE)}")
+    module, attribute = _WHERE[name]
+    return getattr(import_module(module), attribute)

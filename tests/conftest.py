@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,3 +60,40 @@ class IntegerRestorer:
 @pytest.fixture
 def integer_restorer() -> Callable[..., IntegerRestorer]:
     return IntegerRestorer
+
+
+class SmallNetwork(torch.nn.Module):
+    """Two convolutions and a sub-pixel tail: scale 2, halo 2. `work` repeats it, to make a run last."""
+
+    def __init__(self, work: int = 1) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = torch.nn.Conv2d(1, 8, 3, padding=1)
+        self.second = torch.nn.Conv2d(8, 4, 3, padding=1)
+        self.work = work
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = torch.zeros(1)
+        for _ in range(self.work):
+            out = F.pixel_shuffle(self.second(torch.relu(self.first(x))), 2)
+        return out
+
+
+def save_script(module: torch.nn.Module, path: Path) -> Path:
+    """Save a module as TorchScript; torch says that it is deprecated, which is known."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.script(module.eval()).save(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A TorchScript file without a spec: scale 2, halo 2."""
+    return save_script(SmallNetwork(), tmp_path_factory.mktemp("models") / "small.pt")
+
+
+@pytest.fixture(scope="session")
+def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network, computed 40 times over."""
+    return save_script(SmallNetwork(work=40), tmp_path_factory.mktemp("models") / "slow.pt")

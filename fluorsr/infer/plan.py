@@ -190,6 +190,7 @@ def _tiles(
     if tile is not None:
         return (tile, tile), (overlap, overlap)
     margin = 2 * spec.halo + overlap
+    call = 8  # a tile costs a call: about as much as so many more pixels along each axis
 
     def best(length: int) -> int:
         if length <= block:
@@ -197,7 +198,7 @@ def _tiles(
         else:
             strides = {block // n for n in range(1, 17) if block % n == 0 and (block // n) % m == 0}
         usable = {s for s in strides if overlap <= s <= DEFAULT_STRIDE} or {_ceil_to(max(overlap, min(length, 256)), m)}
-        return margin + min(usable, key=lambda s: (-(-length // s) * (s + margin), -s))
+        return margin + min(usable, key=lambda s: (-(-length // s) * (s + margin + call), -s))
 
     return (best(image.size("y")), best(image.size("x"))), (overlap, overlap)
 

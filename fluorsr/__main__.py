@@ -1,0 +1,5 @@
+"""`python -m fluorsr` is `fluorsr`."""
+
+from fluorsr.cli.main import main
+
+main()

@@ -1,0 +1,55 @@
+"""`fluorsr models`: which models ship, and what each says of itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fluorsr.models.weights import Card
+from fluorsr.models.zoo_index import describe, zoo
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(help="A shipped model; without it, all are listed.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the shipped models, or show all that one says of itself: what for, at which pixel size, its figures."""
+    cards = {known: describe(known) for known in ([name] if name else zoo())}
+    if as_json:
+        print(json.dumps({known: _as_json(card) for known, card in cards.items()}))
+    elif name:
+        _print_card(Console(), cards[name])
+    else:
+        _print_list(Console(), cards)
+
+
+def _as_json(card: Card) -> dict[str, Any]:
+    return {
+        "architecture": card.architecture,
+        "config": card.config,
+        "spec": card.spec.to_json(),
+        "notes": card.notes,
+    }
+
+
+def _print_list(console: Console, cards: dict[str, Card]) -> None:
+    table = Table("model", "scale", "input pixels", "modality", "trained on")
+    for known, card in cards.items():
+        spec = card.spec
+        size = f"{1000 * spec.pixel_size_um:.0f} nm" if spec.pixel_size_um else "any"
+        table.add_row(known, f"{spec.scale}x", size, spec.modality, ", ".join(spec.structures))
+    console.print(table, highlight=False)
+
+
+def _print_card(console: Console, card: Card) -> None:
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    for what, value in {**card.spec.to_json(), "architecture": card.architecture, **card.config}.items():
+        table.add_row(f"[bold]{what}[/]", str(value))
+    for what, value in card.notes.items():
+        text = value if isinstance(value, str) else json.dumps(value, indent=1)
+        table.add_row(f"[bold]{what}[/]", text)
+    console.print(table, highlight=False)

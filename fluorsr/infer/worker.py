@@ -1,0 +1,124 @@
+"""What one process needs to restore blocks: the image, the model, the writer, and a pool of tile threads.
+
+A Job is small and picklable; every process builds its own Workshop from it once and keeps it for the whole run.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from threading import BoundedSemaphore
+from typing import Any, NamedTuple
+
+from fluorsr.image import Image
+from fluorsr.infer.journal import BlockFacts
+from fluorsr.infer.plan import Plan
+from fluorsr.io.open import open_image
+from fluorsr.io.writer import ImageWriter
+from fluorsr.models.load import LoadedModel, load
+from fluorsr.normalize import Normalization
+from fluorsr.predict import restore_region, tile_pool
+from fluorsr.tiling.blend import crc32c
+
+BLOCKS_AT_ONCE = 3
+"""Blocks a process works on at a time: one in the model, others reading or writing, so that the model never waits."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, as a worker process is told of it. `normalizations` maps an input channel to what was fitted on it."""
+
+    name: str
+    source: str
+    level: int
+    plan: Plan
+    writer: ImageWriter
+    model: str
+    device: str
+    precision: str
+    normalizations: dict[int, Normalization]
+    seed: int
+    threads: int
+
+
+class Result(NamedTuple):
+    """What a task returns: small facts only, the pixels stay with the worker."""
+
+    facts: BlockFacts
+    pixels: int
+    seconds: float
+
+
+class Workshop:
+    """Everything open that a block needs; `close` waits for the blocks in work and ends the tile threads."""
+
+    def __init__(self, job: Job, image: Image | None = None, model: LoadedModel | None = None) -> None:
+        self.job = job
+        self.image = image or open_image(job.source, level=job.level)
+        self.model = model or load(job.model, device=job.device, precision=job.precision)
+        self._slots = BoundedSemaphore(BLOCKS_AT_ONCE)
+        self._closed = False
+        self._open = ExitStack()
+        self.pool: ThreadPoolExecutor = self._open.enter_context(tile_pool(job.threads))
+
+    def close(self) -> None:
+        self._closed = True
+        for _ in range(BLOCKS_AT_ONCE):
+            self._slots.acquire()
+        self._open.close()
+        self._slots.release(BLOCKS_AT_ONCE)
+
+    def restore(self, index: int) -> Result:
+        """Restore one block and write it; durable on return. Doing it again writes the same bytes."""
+        with self._slots:
+            if self._closed:
+                raise RuntimeError(f"block {index} came after its run had ended")
+            return self._restore(index)
+
+    def _restore(self, index: int) -> Result:
+        started = time.perf_counter()
+        job = self.job
+        block = job.plan.block(index)
+        restored = restore_region(
+            self.image,
+            block.planes,
+            block.y,
+            block.x,
+            self.model,
+            job.plan.grid,
+            job.normalizations[block.planes[0].c],
+            self.pool,
+            dtype=job.plan.layout.dtype,
+            batch=job.plan.batch,
+            seed=job.seed,
+        )
+        job.writer.write(block.output, block.y_out, block.x_out, restored.pixels)
+        facts = BlockFacts(index, crc32c(restored.pixels), restored.nonfinite, restored.saturated, restored.diverged)
+        pixels = (block.y[1] - block.y[0]) * (block.x[1] - block.x[0])
+        return Result(facts, pixels, time.perf_counter() - started)
+
+
+_workshops: dict[str, Workshop] = {}
+"""Open workshops of this process by job name: tasks arrive as (job name, block) and must find their model loaded."""
+
+
+def open_workshop(workshop: Workshop) -> None:
+    _workshops[workshop.job.name] = workshop
+
+
+def close_workshop(name: str) -> None:
+    workshop = _workshops.pop(name, None)
+    if workshop is not None:
+        workshop.close()
+
+
+def restore_block(name: str, index: int) -> Result:
+    """The task: restore block `index` of the job `name`."""
+    return _workshops[name].restore(index)
+
+
+def build_tail(name: str, level: int, block: Any) -> None:
+    """The task: build one block of a pyramid level from the level before."""
+    _workshops[name].job.writer.build_tail(level, block)
