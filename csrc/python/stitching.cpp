@@ -16,7 +16,8 @@ namespace {
 float finite(double value, const std::string& name) {
     const float single = static_cast<float>(value);
     if (!std::isfinite(single))
-        throw std::invalid_argument(name + " is " + std::to_string(value) + "; it must be finite as float32");
+        throw std::invalid_argument(name + " is " + std::string(py::str(py::float_(value))) +
+                                    "; it must be finite as float32");
     return single;
 }
 
