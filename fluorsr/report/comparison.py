@@ -30,7 +30,7 @@ from fluorsr.report.figures import (
 
 TITLES = ("input", "restored", "truth")
 COLORS = (FAINT, "#ffb000", "#53c8ff")
-PANEL_IN, PLOT_IN, GAP_IN, LEFT_IN, TOP_IN, BELOW_IN, FOOT_IN = 2.56, 2.5, 0.14, 0.42, 0.75, 0.72, 0.3
+PANEL_IN, PLOT_IN, GAP_IN, LEFT_IN, TOP_IN, BELOW_IN, FOOT_IN = 2.56, 2.5, 0.14, 0.42, 0.75, 0.72, 0.4
 PROFILE_UM = 3.0
 BAND_UM = 0.1
 
@@ -76,7 +76,7 @@ def draw_comparison(crops: Sequence[Crop], path: Path, *, title: str, footer: st
         ]
         draw_profiles(plot, profiles, span_um, "intensity (counts)")
     figure.text(LEFT_IN / width, 1 - 0.3 / height, title, color=INK, fontsize=11, va="center")
-    figure.text(LEFT_IN / width, 0.22 / height, footer, color=FAINT, fontsize=7, va="center")
+    figure.text(LEFT_IN / width, 0.3 / height, footer, color=FAINT, fontsize=7, va="center", linespacing=1.5)
     save_png(figure, path)
 
 
@@ -94,7 +94,7 @@ def most_structured_line(image: NDArray[Any], size_um: tuple[float, float]) -> t
     np.cumsum(np.abs(np.diff(root, axis=1)), axis=1, out=travelled[:, 1:])
     variation = travelled[:, length - 1 :] - travelled[:, : width - length + 1]
     # Away from the upper edge, and from the scale bar at the lower one, where a line is hard to see.
-    first, last = height // 8, max(height // 8 + 1, height - height // 5)
+    first, last = height // 8, max(height // 8 + 1, height - height // 4)
     y, x = np.unravel_index(np.argmax(variation[first:last]), (last - first, variation.shape[1]))
     return (first + int(y) + 0.5) * size_um[0] / height, (int(x) * step, (int(x) + length) * step)
 

@@ -1,0 +1,286 @@
+"""The demo: simulate a field whose truth is known, restore it, compare both with the truth in numbers and in a picture.
+
+    simulate --> input.ome.zarr -----> infer --> restored.ome.zarr --+
+            `--> truth.ome.zarr -------------------------------------+--> scores.json, comparison.png
+
+Requirements it meets
+- The restoration is the ordinary `fluorsr.infer`, from store to store; nothing is prepared for the demo.
+- Bounded memory and time at any size: one channel is simulated at a time, and scores are taken over at most nine
+  regions, spread evenly.
+- One contrast window for input, restored image and truth, and their mean intensities in the table, so that a brighter
+  image cannot pass for a sharper one.
+- What is shown is found by a rule that does not look at the restored image.
+- A second run reuses the simulated data, and nothing but the demo's own output is ever replaced.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import itertools
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fluorsr.classical.bicubic import upsample
+from fluorsr.data.simulate import simulate_field
+from fluorsr.errors import InputError, OutputExistsError, StorageError
+from fluorsr.image import Channel, Image, PlaneIndex
+from fluorsr.infer.run import DEFAULT_MODEL, Progress, Summary, infer
+from fluorsr.io.open import create_image, open_image
+from fluorsr.io.writer import ImageWriter, Layout
+from fluorsr.metrics.fit import fit_intensity
+from fluorsr.metrics.frc import frc
+from fluorsr.metrics.psnr import psnr
+from fluorsr.metrics.ssim import ssim
+from fluorsr.report.comparison import Crop, draw_comparison
+
+STRUCTURES = {"microtubules": "00E5FF", "vesicles": "FF7A00"}
+SCALE: Final = 2
+MIN_SIZE_PX, MAX_SIZE_PX = 64, 16384
+REGION_PX = 256
+CROP_PX = 128
+METRICS = (psnr, ssim, frc)
+MADE_BY = "fluorsr demo"
+FOOTER = (
+    "Within a row all images share the truth's contrast window. The crop was chosen by the detail in the truth alone.\n"
+    "Numbers: means over evenly spread regions, the input interpolated; PSNR and SSIM after a linear fit of intensity; "
+    "detail down to where Fourier ring correlation with the truth falls to 1/7."
+)
+
+
+class Images(NamedTuple):
+    """The same field three times, channels along c."""
+
+    source: Image
+    restored: Image
+    truth: Image
+
+
+@dataclass(frozen=True)
+class Score:
+    """One image of one channel against the truth.
+
+    psnr_db, ssim   after a least-squares fit of intensity (a x + b) to the truth, over the truth's range
+    detail_nm       the finest detail it shares with the truth: Fourier ring correlation falls to 1/7
+    mean, truth_mean   intensity in the camera's counts, as written, not fitted
+    """
+
+    channel: str
+    image: str
+    psnr_db: float
+    ssim: float
+    detail_nm: float
+    mean: float
+    truth_mean: float
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo made; `seconds` by stage, in order."""
+
+    folder: Path
+    picture: Path
+    scores: tuple[Score, ...]
+    summary: Summary
+    seconds: dict[str, float]
+
+
+def run_demo(
+    output: str | Path,
+    *,
+    size: int = 4096,
+    seed: int = 0,
+    model: str | Path = DEFAULT_MODEL,
+    tell: Callable[[str], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> DemoResult:
+    """Simulate, restore and compare a two-channel confocal field of `size` x `size` pixels of 60 nm.
+
+    output   a folder of the demo's own: new, empty, or made by an earlier demo
+    tell     is given a line about each stage as it begins; progress follows the restoration
+
+    Raises InputError for a size out of range, OutputExistsError where `output` holds anything else, StorageError where
+    it cannot be written.
+    """
+    if not MIN_SIZE_PX <= size <= MAX_SIZE_PX:
+        raise InputError(f"the demo's field is {MIN_SIZE_PX} to {MAX_SIZE_PX} pixels wide, not {size}; try 1024")
+    if seed < 0:
+        raise InputError(f"the seed {seed} must be at least 0")
+    say = tell or (lambda _: None)
+    folder = Path(output)
+    seconds: dict[str, float] = {}
+    source, truth, restored = (folder / f"{name}.ome.zarr" for name in ("input", "truth", "restored"))
+
+    began = time.perf_counter()
+    wanted = {"made_by": MADE_BY, "version": importlib.metadata.version("fluorsr"), "size_px": size, "seed": seed}
+    if _claim(folder) == wanted and source.exists() and truth.exists():
+        say(f"using the field simulated earlier, {source}")
+    else:
+        say(f"simulating {' and '.join(STRUCTURES)}, {size} x {size} pixels each")
+        _write_json(folder / "demo.json", {"made_by": MADE_BY})
+        _simulate(source, truth, size, seed)
+        _write_json(folder / "demo.json", wanted)
+    seconds["simulate"] = time.perf_counter() - began
+
+    began = time.perf_counter()
+    say(f"restoring: fluorsr-infer {source} {restored} --model {model}")
+    summary = infer(source, restored, model=model, overwrite=True, tell=say, progress=progress)
+    seconds["restore"] = time.perf_counter() - began
+
+    began = time.perf_counter()
+    say("comparing both with the truth")
+    images = Images(*(open_image(path) for path in (source, restored, truth)))
+    scores: list[Score] = []
+    crops: list[Crop] = []
+    for c, structure in enumerate(STRUCTURES):
+        of_channel = _score_channel(images, c, structure, size)
+        crops.append(_crop(images, c, of_channel, size))
+        scores += of_channel
+    picture = folder / "comparison.png"
+    draw_comparison(crops, picture, title=f"A simulated confocal field, restored by {summary.model}", footer=FOOTER)
+    seconds["compare"] = time.perf_counter() - began
+    finite = [{name: _finite(value) for name, value in asdict(score).items()} for score in scores]
+    result = {"scores": finite, "seconds": seconds, "restoration": summary.to_json()}
+    _write_json(folder / "scores.json", result)
+    return DemoResult(folder, picture, tuple(scores), summary, seconds)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity; null stands for it."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _claim(folder: Path) -> dict[str, Any]:
+    """Make the folder, or return what an earlier demo wrote into demo.json; refuse a folder that is not the demo's."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not any(folder.iterdir()):
+            return {}
+        found = json.loads((folder / "demo.json").read_text("utf-8"))
+    except FileNotFoundError:
+        found = None
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputExistsError(f"{folder} is not a folder; choose another with --out") from error
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be used: {error.strerror}; choose another with --out") from error
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or found.get("made_by") != MADE_BY:
+        raise OutputExistsError(f"{folder} holds files that the demo did not make; choose another folder with --out")
+    return found
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}; choose another folder with --out") from error
+
+
+def _simulate(source: Path, truth: Path, size: int, seed: int) -> None:
+    """Write the two-channel field and its truth, both uint16; one channel is in memory at a time."""
+    for path in (source, truth):
+        shutil.rmtree(path, ignore_errors=True)
+    writers: list[ImageWriter] = []
+    for c, structure in enumerate(STRUCTURES):
+        field = simulate_field(size, structure, seed + c, scale=SCALE)
+        if not writers:
+            steps = (field.pixel_size_um, field.target_pixel_size_um)
+            for path, pixels, step in zip((source, truth), (size, SCALE * size), steps, strict=True):
+                layout = _layout(pixels, step)
+                writers.append(create_image(path, layout, provenance={"made_by": MADE_BY}))
+        counts = np.rint(field.target).clip(0, 65535).astype(np.uint16)
+        for writer, plane in zip(writers, (field.degraded, counts), strict=True):
+            _write_plane(writer, PlaneIndex(c=c), plane)
+    for writer in writers:
+        for level in writer.tail:
+            for block in writer.tail_blocks(level):
+                writer.build_tail(level, block)
+        writer.finish()
+
+
+def _layout(pixels: int, pixel_size_um: float) -> Layout:
+    return Layout(
+        axes="cyx",
+        shape=(len(STRUCTURES), pixels, pixels),
+        dtype="uint16",
+        pixel_size_um={"y": pixel_size_um, "x": pixel_size_um},
+        # Both fields begin at the same corner, so the centres of their first pixels differ.
+        translation_um={"y": pixel_size_um / 2, "x": pixel_size_um / 2},
+        channels=tuple(Channel(name, color) for name, color in STRUCTURES.items()),
+        name="simulated confocal field",
+    )
+
+
+def _write_plane(writer: ImageWriter, plane: PlaneIndex, pixels: NDArray[np.uint16]) -> None:
+    height, width = writer.layout.block
+    for y, x in itertools.product(range(0, pixels.shape[0], height), range(0, pixels.shape[1], width)):
+        writer.write(plane, y, x, np.ascontiguousarray(pixels[y : y + height, x : x + width]))
+
+
+def _read(image: Image, c: int, y: int, x: int, size: int) -> Tensor:
+    """A square of one channel: [size, size] float32."""
+    pixels = image.read(PlaneIndex(c=c), slice(y, y + size), slice(x, x + size))
+    return torch.from_numpy(pixels.astype(np.float32))
+
+
+def _regions(size: int) -> list[tuple[int, int, int]]:
+    """(y, x, side) in input pixels: up to three by three squares spread evenly over the field."""
+    side = min(REGION_PX, size)
+    count = min(3, size // side)
+    starts = [i * (size - side) // max(count - 1, 1) for i in range(count)]
+    return [(y, x, side) for y, x in itertools.product(starts, starts)]
+
+
+def _score_channel(images: Images, c: int, structure: str, size: int) -> list[Score]:
+    """Scores of the input (interpolated) and the restored image, each the mean over the regions."""
+    found: dict[str, list[tuple[float, ...]]] = {"input": [], "restored": []}
+    pixel_um = images.truth.pixel_size_um["x"]
+    for y, x, side in _regions(size):
+        target = _read(images.truth, c, SCALE * y, SCALE * x, SCALE * side)
+        restored = _read(images.restored, c, SCALE * y, SCALE * x, SCALE * side)
+        enlarged = upsample(_read(images.source, c, y, x, side)[None, None], SCALE)[0, 0]
+        data_range = max(float(target.max() - target.min()), 1.0)
+        for name, image in zip(found, (enlarged, restored), strict=True):
+            fitted = fit_intensity(image, target)
+            values = [metric(fitted, target, data_range=data_range, pixel_size_um=pixel_um) for metric in METRICS]
+            found[name].append((*(float(value) for value in values), float(image.mean()), float(target.mean())))
+    return [Score(structure, name, *np.mean(values, axis=0).tolist()) for name, values in found.items()]
+
+
+def _crop(images: Images, c: int, scores: list[Score], size: int) -> Crop:
+    """The crop to show: of 25 places, the one whose truth is the seventh most detailed. Only the truth is looked at."""
+    side = min(CROP_PX, size)
+    starts = sorted({i * (size - side) // 4 for i in range(5)})
+    places = list(itertools.product(starts, starts))
+    ranked = sorted(places, key=lambda at: -_detail(_read(images.truth, c, SCALE * at[0], SCALE * at[1], SCALE * side)))
+    y, x = ranked[len(ranked) // 4]
+    captions = [
+        f"PSNR {s.psnr_db:.1f} dB    SSIM {s.ssim:.3f}\ndetail down to {s.detail_nm:.0f} nm" for s in scores[:2]
+    ]
+    extent = side * images.source.pixel_size_um["x"]
+    return Crop(
+        scores[0].channel,
+        (
+            _read(images.source, c, y, x, side).numpy(),
+            _read(images.restored, c, SCALE * y, SCALE * x, SCALE * side).numpy(),
+            _read(images.truth, c, SCALE * y, SCALE * x, SCALE * side).numpy(),
+        ),
+        (extent, extent),
+        (captions[0], captions[1], "a spot of 110 nm, no noise"),
+    )
+
+
+def _detail(image: Tensor) -> float:
+    """How much an image changes from pixel to pixel; the square root keeps one bright spot from deciding."""
+    return float((image.sqrt().diff(dim=0) ** 2).mean() + (image.sqrt().diff(dim=1) ** 2).mean())
