@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fluorsr.errors import FluorsrError
     from fluorsr.image import Image
-    from fluorsr.infer.memory import restore
-    from fluorsr.infer.run import infer
-    from fluorsr.infer.verify import verify
+    from fluorsr.pipeline.memory import restore
+    from fluorsr.pipeline.run import infer
+    from fluorsr.pipeline.verify import verify
     from fluorsr.io.open import open_image as open
     from fluorsr.models.load import load
     from fluorsr.restorer import RestorerSpec
@@ -27,11 +27,11 @@ _WHERE = {
     "FluorsrError": ("fluorsr.errors", "FluorsrError"),
     "Image": ("fluorsr.image", "Image"),
     "RestorerSpec": ("fluorsr.restorer", "RestorerSpec"),
-    "infer": ("fluorsr.infer.run", "infer"),
+    "infer": ("fluorsr.pipeline.run", "infer"),
     "load": ("fluorsr.models.load", "load"),
     "open": ("fluorsr.io.open", "open_image"),
-    "restore": ("fluorsr.infer.memory", "restore"),
-    "verify": ("fluorsr.infer.verify", "verify"),
+    "restore": ("fluorsr.pipeline.memory", "restore"),
+    "verify": ("fluorsr.pipeline.verify", "verify"),
 }
 __all__ = [
     "FluorsrError",

@@ -79,7 +79,7 @@ class SmallNetwork(torch.nn.Module):
         return out
 
 
-def save_script(module: torch.nn.Module, path: Path) -> Path:
+def _save_script(module: torch.nn.Module, path: Path) -> Path:
     """Save a module as TorchScript; torch says that it is deprecated, which is known."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -87,13 +87,19 @@ def save_script(module: torch.nn.Module, path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def save_script() -> Callable[[torch.nn.Module, Path], Path]:
+    """Saves a module as a TorchScript file."""
+    return _save_script
+
+
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A TorchScript file without a spec: scale 2, halo 2."""
-    return save_script(SmallNetwork(), tmp_path_factory.mktemp("models") / "small.pt")
+    return _save_script(SmallNetwork(), tmp_path_factory.mktemp("models") / "small.pt")
 
 
 @pytest.fixture(scope="session")
 def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same network, computed 40 times over."""
-    return save_script(SmallNetwork(work=40), tmp_path_factory.mktemp("models") / "slow.pt")
+    return _save_script(SmallNetwork(work=40), tmp_path_factory.mktemp("models") / "slow.pt")

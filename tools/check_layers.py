@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("optics", "tiling", "io", "normalize"),
     ("models", "metrics", "classical"),
     ("data", "losses", "predict"),
-    ("train", "infer", "evaluate", "export"),
+    ("train", "pipeline", "evaluate", "export"),
     ("report",),
     ("cli", "__main__"),
 )

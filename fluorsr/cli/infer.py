@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-import fluorsr.infer.run as library
+import fluorsr.pipeline.run as library
 
 Text = typer.Option
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-import fluorsr.infer.verify as library
+import fluorsr.pipeline.verify as library
 
 
 def verify(

@@ -13,8 +13,8 @@ from threading import BoundedSemaphore
 from typing import Any, NamedTuple
 
 from fluorsr.image import Image
-from fluorsr.infer.journal import BlockFacts
-from fluorsr.infer.plan import Plan
+from fluorsr.pipeline.journal import BlockFacts
+from fluorsr.pipeline.plan import Plan
 from fluorsr.io.open import open_image
 from fluorsr.io.writer import ImageWriter
 from fluorsr.models.load import LoadedModel, load

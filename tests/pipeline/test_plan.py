@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fluorsr.errors import InputError
 from fluorsr.image import Image, PlaneIndex
-from fluorsr.infer.plan import Selection, make_plan, whole
+from fluorsr.pipeline.plan import Selection, make_plan, whole
 from fluorsr.restorer import RestorerSpec
 
 EDSR = RestorerSpec("edsr", scale=2, halo=20)

@@ -13,11 +13,11 @@ import numpy as np
 
 from fluorsr.errors import InputError
 from fluorsr.image import Image
-from fluorsr.infer.cluster import cluster, run_window
-from fluorsr.infer.journal import Journal
-from fluorsr.infer.plan import Plan, as_record, make_plan
-from fluorsr.infer.select import select
-from fluorsr.infer.worker import BLOCKS_AT_ONCE, Job, Workshop, build_tail, restore_block
+from fluorsr.pipeline.cluster import cluster, run_window
+from fluorsr.pipeline.journal import Journal
+from fluorsr.pipeline.plan import Plan, as_record, make_plan
+from fluorsr.pipeline.select import select
+from fluorsr.pipeline.worker import BLOCKS_AT_ONCE, Job, Workshop, build_tail, restore_block
 from fluorsr.io.disk import check_replaceable, exists_error, hidden, put_in_place
 from fluorsr.io.open import create_image, open_image, reopen_image
 from fluorsr.io.writer import ImageWriter
@@ -105,7 +105,7 @@ def infer(
     source      OME-Zarr, zarr array, TIFF or OME-TIFF
     output      OME-Zarr, or TIFF for small images, by suffix
     model       name of a shipped model, or a file: fluorsr's safetensors, or TorchScript [B, C, Y, X] -> [B, 1, sY, sX]
-    channels, z, t, region   what to restore (see fluorsr.infer.select); default everything
+    channels, z, t, region   what to restore (see fluorsr.pipeline.select); default everything
     tile, overlap   input pixels; default chosen from the model's halo and the image's size
     block       output pixels of a task along y and x, which is also the shard's size
     dtype       same, uint8, uint16 or float32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fluorsr.errors import InputError
 from fluorsr.image import Image
-from fluorsr.infer.plan import Selection, whole
+from fluorsr.pipeline.plan import Selection, whole
 
 
 def select(

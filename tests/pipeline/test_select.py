@@ -7,7 +7,7 @@ import pytest
 
 from fluorsr.errors import InputError
 from fluorsr.image import Channel, Image
-from fluorsr.infer.select import select
+from fluorsr.pipeline.select import select
 
 IMAGE = Image(
     np.zeros((4, 2, 6, 50, 40), np.uint8), "tczyx", channels=(Channel("tubulin"), Channel("DNA, far")), name="cells"

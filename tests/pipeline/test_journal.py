@@ -9,7 +9,7 @@ import pytest
 import zarr
 
 from fluorsr.errors import FormatError, InputError, NotFoundError, StorageError
-from fluorsr.infer.journal import CHUNK, BlockFacts, Journal
+from fluorsr.pipeline.journal import CHUNK, BlockFacts, Journal
 
 
 def test_what_is_flushed_is_found_again_and_what_is_not_is_not(tmp_path: Path) -> None:

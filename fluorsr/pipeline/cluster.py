@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from distributed import Client, LocalCluster, Nanny, Worker, WorkerPlugin, as_completed
 
-from fluorsr.infer.worker import BLOCKS_AT_ONCE, Job, Workshop, close_workshop, open_workshop
+from fluorsr.pipeline.worker import BLOCKS_AT_ONCE, Job, Workshop, close_workshop, open_workshop
 from fluorsr.models.allocator import tune_allocator
 
 T = TypeVar("T")
