@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fluorsr.infer.run import DEFAULT_MODEL, Progress
+from fluorsr.pipeline.run import DEFAULT_MODEL, Progress
 from fluorsr.report.demo import DemoResult, run_demo
 
 

@@ -35,7 +35,7 @@ from fluorsr.classical.bicubic import upsample
 from fluorsr.data.simulate import simulate_field
 from fluorsr.errors import InputError, OutputExistsError, StorageError
 from fluorsr.image import Channel, Image, PlaneIndex
-from fluorsr.infer.run import DEFAULT_MODEL, Progress, Summary, infer
+from fluorsr.pipeline.run import DEFAULT_MODEL, Progress, Summary, infer
 from fluorsr.io.open import create_image, open_image
 from fluorsr.io.writer import ImageWriter, Layout
 from fluorsr.metrics.fit import fit_intensity

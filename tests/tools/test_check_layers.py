@@ -62,7 +62,7 @@ def test_good_package_passes(tool: ModuleType, tmp_path: Path, capsys: pytest.Ca
             "lies above it (cli __main__ above data losses predict)",
         ),
         (
-            {"predict.py": "import importlib\nimportlib.import_module('fluorsr.infer.run')\n"},
+            {"predict.py": "import importlib\nimportlib.import_module('fluorsr.pipeline.run')\n"},
             "fluorsr/predict.py:2",
             "lies above it",
         ),
