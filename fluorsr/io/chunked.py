@@ -33,7 +33,8 @@ class ChunkedArray(ABC):
         self._reset()
         array = self._array()
         self.shape = tuple(int(n) for n in array.shape)
-        self.dtype = np.dtype(array.dtype) if isinstance(array.dtype, np.dtype) else np.dtype(object)
+        # zarr's strings have a dtype class of their own, which numpy's byte-order functions do not take.
+        self.dtype = array.dtype if array.dtype.kind in "biufcOSUVmM" else np.dtype(object)
         self.chunks = tuple(int(n) for n in array.chunks)
         self._check_chunk()
 

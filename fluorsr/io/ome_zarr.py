@@ -31,7 +31,10 @@ class ZarrArray(ChunkedArray):
         try:
             return zarr.open_array(self.path, mode="r")
         except Exception as error:
-            raise FormatError(f"{self.path} cannot be opened as a zarr array: {error}") from error
+            raise FormatError(
+                f"{self.path} cannot be opened as a zarr array: {error}; "
+                "its pixels must be numbers, in a codec that zarr-python knows"
+            ) from error
 
 
 def open_ome_zarr(path: Path, *, level: int = 0) -> Image:

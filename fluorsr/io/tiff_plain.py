@@ -8,6 +8,7 @@ the process instead of raising an error.
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,11 @@ class PlainArray:
             spans.append(range(start, max(start, stop)))
         *lead, rows, columns = spans
         out = np.empty([len(s) for s in spans], dtype=self.dtype)
-        planes = out.reshape(-1, len(rows), len(columns))
+        planes = out.reshape(math.prod(len(s) for s in lead), len(rows), len(columns))
         file = self._open()
         try:
-            for plane, index in zip(planes, itertools.product(*lead), strict=True):
-                self._read_plane(file, int(self.offsets[index]), rows, columns, plane)
+            for plane, place in zip(planes, itertools.product(*lead), strict=True):
+                self._read_plane(file, int(self.offsets[place]), rows, columns, plane)
         finally:
             os.close(file)
         return out[tuple(slice(None) if isinstance(index, slice) else 0 for index in wanted)]
