@@ -44,6 +44,7 @@ class SimulationConfig(pydantic.BaseModel):
     pixel_size_um     of the input; drawn within +- pixel_size_jitter of it
     fwhm_um           width of the input's spot;  target_fwhm_um of the truth's
     photons           in an input pixel at the 99.9th percentile of the noise-free specimen, log-uniform
+    depth             stretches how far the specimen lies out of focus; 0 puts all of it in focus
     haze              light of far planes relative to the specimen's mean;  dark  flat background in photons
     offset, gain, read_noise   of the camera; the gain log-uniform
     """
@@ -54,6 +55,7 @@ class SimulationConfig(pydantic.BaseModel):
     scale: Literal[1, 2, 4] = 2
     structures: dict[str, float] = {"microtubules": 0.6, "vesicles": 0.25, "nuclei": 0.15}
     density: Span = (0.15, 3.0)
+    depth: float = pydantic.Field(default=1.0, ge=0, le=10)
     pixel_size_um: float = pydantic.Field(default=0.06, gt=0, le=1)
     pixel_size_jitter: float = pydantic.Field(default=0.1, ge=0, lt=0.5)
     fwhm_um: Span = (0.24, 0.30)
@@ -134,6 +136,8 @@ def simulate_pair(config: SimulationConfig, seed: int, index: int, structure: st
 
     side_um = config.size_px * pixel_um
     specimen = STRUCTURES[structure](rng, side_um, side_um, density)
+    defocus = np.minimum(specimen.defocus * np.float32(config.depth), np.float32(MAX_DEFOCUS_UM))
+    specimen = specimen._replace(defocus=defocus)
     background = haze(rng, side_um, side_um, 1.0)
     light = far * float(specimen.light.sum()) / max(float(background.light.sum()), 1e-30)
     emitters = join([specimen, background._replace(light=background.light * np.float32(light))])

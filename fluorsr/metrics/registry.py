@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from statistics import fmean
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
@@ -18,17 +21,28 @@ class MetricFunction(Protocol):
 
 
 class Metric(NamedTuple):
-    """A metric, its heading in tables, the format of its figures, and which direction is better."""
+    """A metric, its heading in tables, the digits of its figures, which direction is better, and how it averages.
+
+    A resolution averages as its inverse, the frequency: one field without any agreement (inf nm) then counts as 0.
+    """
 
     function: MetricFunction
     heading: str
     digits: int
     higher_is_better: bool
+    harmonic: bool = False
+
+    def mean(self, values: Sequence[float]) -> float:
+        """Average over images."""
+        if not self.harmonic:
+            return fmean(values)
+        inverse = fmean([1 / value for value in values])
+        return 1 / inverse if inverse > 0 else math.inf
 
 
 METRICS: dict[str, Metric] = {
     "psnr": Metric(psnr, "PSNR (dB)", 2, higher_is_better=True),
     "ssim": Metric(ssim, "SSIM", 3, higher_is_better=True),
-    "frc": Metric(frc, "FRC (nm)", 0, higher_is_better=False),
+    "frc": Metric(frc, "FRC (nm)", 0, higher_is_better=False, harmonic=True),
 }
 """Name -> metric."""
