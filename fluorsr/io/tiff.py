@@ -6,7 +6,6 @@ names are z.
 
 from __future__ import annotations
 
-import struct
 import weakref
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from fluorsr.errors import FluorsrError, FormatError, InputError, NotFoundError, import_extra
 from fluorsr.image import Image, LazyArray
 from fluorsr.io.chunked import ChunkedArray
+from fluorsr.io.tiff_complete import check_complete, truncated
 from fluorsr.io.tiff_metadata import read_channels, read_pixel_size
 from fluorsr.io.tiff_plain import PlainArray
 
@@ -111,7 +111,7 @@ def _pixels(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path,
     dtype = np.dtype(series.dtype).newbyteorder(tif.byteorder)
     end = int(offsets.max()) + shape[-2] * shape[-1] * dtype.itemsize
     if end > tif.filehandle.size:
-        raise _truncated(path, end, tif.filehandle.size)
+        raise truncated(path, end, tif.filehandle.size)
     return PlainArray(path, shape, dtype, offsets)
 
 
@@ -143,38 +143,4 @@ def _check_data(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: P
         if page is not None and page.dataoffsets and not series.is_multifile:
             end = int(np.add(page.dataoffsets, page.databytecounts).max())
             if end > tif.filehandle.size:
-                raise _truncated(path, end, tif.filehandle.size)
-
-
-def check_complete(path: Path) -> None:
-    """Walk the chain of page directories; raise FormatError where it leads past the file's end.
-
-    A reader that stops at the first missing page would show a truncated stack as a shorter one.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(16)
-        order = "<" if head[:2] == b"II" else ">"
-        big = head[2:4] in (b"+\0", b"\0+")
-        count_format, entry, pointer_format = ("Q", 20, "Q") if big else ("H", 12, "I")
-        count_size, pointer_size = struct.calcsize(count_format), struct.calcsize(pointer_format)
-        first = 8 if big else 4
-        if len(head) < first + pointer_size:
-            raise _truncated(path, first + pointer_size, size)
-        (at,) = struct.unpack_from(order + pointer_format, head, first)
-        seen = set()
-        while at and at not in seen:
-            seen.add(at)
-            file.seek(at)
-            counted = file.read(count_size)
-            entries = struct.unpack(order + count_format, counted)[0] if len(counted) == count_size else 0
-            end = at + count_size + entry * entries
-            file.seek(end)
-            pointer = file.read(pointer_size)
-            if len(counted) < count_size or len(pointer) < pointer_size:
-                raise _truncated(path, end + pointer_size, size)
-            (at,) = struct.unpack(order + pointer_format, pointer)
-
-
-def _truncated(path: Path, needed: int, size: int) -> FormatError:
-    return FormatError(f"{path} is truncated: its pages reach to byte {needed}, but it has {size}; copy it again")
+                raise truncated(path, end, tif.filehandle.size)
