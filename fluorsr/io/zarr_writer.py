@@ -176,25 +176,28 @@ class OmeZarrWriter:
             raise failures[0]
 
     def _commit(self, future: Any, level: Level, view: Any, pixels: NDArray[Any], start: tuple[int, ...]) -> None:
-        first, folders = self._objects(level, start, pixels.shape[0])
+        files = self._objects(level, start, pixels.shape)
         try:
             future.result()
         except ValueError as error:
-            # At the image's edge tensorstore reads the old shard first; a corrupt one must not stop its replacement.
-            if "DATA_LOSS" not in str(error) or self.ngff == "0.4":
+            # At the image's edge tensorstore reads the old object first; a corrupt one must not stop its replacement.
+            if "os_error_code" in str(error):
                 raise
-            first.unlink(missing_ok=True)
+            for file in files:
+                file.unlink(missing_ok=True)
             view.write(pixels).result()
-        for folder in folders:
+        for folder in {file.parent for file in files}:
             self._sync_name(folder)
 
-    def _objects(self, level: Level, start: tuple[int, ...], height: int) -> tuple[Path, list[Path]]:
-        """The first file that holds a block (its shard, or its first chunk in 0.4), and the folders of all of them."""
-        side_y, side_x = level.chunk if self.ngff == "0.4" else level.shard
+    def _objects(self, level: Level, start: tuple[int, ...], shape: tuple[int, ...]) -> list[Path]:
+        """The files that hold a block: its one shard, or its chunks in 0.4."""
+        sides = level.chunk if self.ngff == "0.4" else level.shard
         *lead, y, x = start
         above = self.path.joinpath(str(level.number), *(() if self.ngff == "0.4" else ("c",)), *map(str, lead))
-        folders = [above / str(row) for row in range(y // side_y, -(-(y + height) // side_y))]
-        return folders[0] / str(x // side_x), folders
+        rows, columns = (
+            range(at // side, -(-(at + length) // side)) for at, length, side in zip((y, x), shape, sides, strict=True)
+        )
+        return [above / str(row) / str(column) for row in rows for column in columns]
 
     def _sync_name(self, folder: Path) -> None:
         """Make the name of a folder, and of those above it, durable: tensorstore syncs only what is in the folder."""

@@ -225,16 +225,17 @@ def test_zeros_written_over_pixels_are_zeros(tmp_path: Path) -> None:
     assert np.signbit(writer.read(PlaneIndex(), 0, 0, 64, 64)).all()
 
 
+@pytest.mark.parametrize("ngff", ["0.5", "0.4"])
 @pytest.mark.parametrize("size", [128, 100])
-def test_a_corrupt_shard_is_named_and_can_be_written_again(tmp_path: Path, size: int) -> None:
+def test_a_corrupt_shard_is_named_and_can_be_written_again(tmp_path: Path, size: int, ngff: str) -> None:
     layout = Layout("yx", (size, size), "uint16", block=(64, 64))
     data = noise(layout)
-    writer = create_image(tmp_path / "a", layout, provenance={})
+    writer = create_image(tmp_path / "a", layout, ngff=ngff, provenance={})
     write_all(writer, data)
-    shard = tmp_path / "a/0/c/1/1"
+    shard = tmp_path / ("a/0/c/1/1" if ngff == "0.5" else "a/0/1/1")
     good = shard.read_bytes()
     shard.write_bytes(good[: len(good) // 2])
-    with pytest.raises(FormatError, match=r"/a/0 cannot be read back: .*c/1/1"):
+    with pytest.raises(FormatError, match=r"/a/0 cannot be read back: .*/1/1"):
         writer.read(PlaneIndex(), 64, 64, 20, 20)
     with pytest.raises(FormatError, match=r"chunk \(1, 1\) of .*/a/0, pixels \[64:\d+, 64:\d+\], cannot be read"):
         open_image(tmp_path / "a").read(PlaneIndex(), slice(0, size), slice(0, size))
