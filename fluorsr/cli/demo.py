@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fluorsr.metrics.registry import METRICS
 from fluorsr.pipeline.run import DEFAULT_MODEL, Progress
 from fluorsr.report.demo import DemoResult, run_demo
 
@@ -44,29 +45,26 @@ def _print(console: Console, result: DemoResult) -> None:
     table = Table(title="Against the truth", title_justify="left", title_style="bold")
     table.add_column("channel", no_wrap=True)
     table.add_column("image", no_wrap=True)
-    for heading in ("PSNR\ndB", "SSIM", "detail\nnm", "mean\ncounts", "truth's\nmean"):
+    for heading in (*(metric.heading for metric in METRICS.values()), "light"):
         table.add_column(heading, justify="right", no_wrap=True)
     for score in result.scores:
         table.add_row(
             score.channel,
             score.image,
-            f"{score.psnr_db:.2f}",
-            f"{score.ssim:.3f}",
-            f"{score.detail_nm:.0f}",
-            f"{score.mean:.1f}",
-            f"{score.truth_mean:.1f}",
+            *(f"{score.figures[name]:.{metric.digits}f}" for name, metric in METRICS.items()),
+            f"{score.light:.2f}",
             end_section=score.image == "restored",
             style="bold" if score.image == "restored" else None,
         )
     console.print(table)
     console.print(
-        "The input is interpolated. PSNR and SSIM after a linear fit of intensity; detail: the finest that agrees with "
-        "the truth, by Fourier ring correlation. Where the means agree, nothing was made brighter.",
+        "Input: interpolated. PSNR and SSIM: after a linear fit of intensity. FRC: the finest detail that agrees with "
+        "the truth. Light: above the background, over the truth's; 1 where nothing was made brighter.",
         style="dim",
     )
     times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in result.seconds.items())
     console.print(f"[bold]picture[/]  {result.picture}", highlight=False, soft_wrap=True)
     console.print(
-        f"[bold]images[/]   {result.folder}/{{input,restored,truth}}.ome.zarr", highlight=False, soft_wrap=True
+        f"[bold]images[/]   {result.folder}/{{input,restored,input_truth}}.ome.zarr", highlight=False, soft_wrap=True
     )
     console.print(f"[bold]time[/]     {times}", highlight=False)

@@ -30,7 +30,7 @@ from fluorsr.report.figures import (
 
 TITLES = ("input", "restored", "truth")
 COLORS = (FAINT, "#ffb000", "#53c8ff")
-PANEL_IN, PLOT_IN, GAP_IN, LEFT_IN, TOP_IN, BELOW_IN, FOOT_IN = 2.56, 2.5, 0.14, 0.42, 0.75, 0.72, 0.4
+PANEL_IN, PLOT_IN, GAP_IN, LEFT_IN, TOP_IN, BELOW_IN, FOOT_IN = 2.56, 2.5, 0.14, 0.42, 0.75, 0.72, 0.55
 PROFILE_UM = 3.0
 BAND_UM = 0.1
 
@@ -76,7 +76,7 @@ def draw_comparison(crops: Sequence[Crop], path: Path, *, title: str, footer: st
         ]
         draw_profiles(plot, profiles, span_um, "intensity (counts)")
     figure.text(LEFT_IN / width, 1 - 0.3 / height, title, color=INK, fontsize=11, va="center")
-    figure.text(LEFT_IN / width, 0.3 / height, footer, color=FAINT, fontsize=7, va="center", linespacing=1.5)
+    figure.text(LEFT_IN / width, 0.36 / height, footer, color=FAINT, fontsize=7, va="center", linespacing=1.5)
     save_png(figure, path)
 
 

@@ -1,14 +1,14 @@
 """The demo: simulate a field whose truth is known, restore it, compare both with the truth in numbers and in a picture.
 
-    simulate --> input.ome.zarr -----> infer --> restored.ome.zarr --+
-            `--> truth.ome.zarr -------------------------------------+--> scores.json, comparison.png
+    simulate --> input.ome.zarr ---------> infer --> restored.ome.zarr --+
+            `--> input_truth.ome.zarr -----------------------------------+--> scores.json, comparison.png
 
 Requirements it meets
 - The restoration is the ordinary `fluorsr.infer`, from store to store; nothing is prepared for the demo.
 - Bounded memory and time at any size: one channel is simulated at a time, and scores are taken over at most nine
   regions, spread evenly.
-- One contrast window for input, restored image and truth, and their mean intensities in the table, so that a brighter
-  image cannot pass for a sharper one.
+- One contrast window for input, restored image and truth, and their light in the table, so that a brighter image cannot
+  pass for a sharper one.
 - What is shown is found by a rule that does not look at the restored image.
 - A second run reuses the simulated data, and nothing but the demo's own output is ever replaced.
 """
@@ -28,33 +28,29 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fluorsr.classical.bicubic import upsample
-from fluorsr.data.simulate import simulate_field
+from fluorsr.data.store import simulate_store, truth_path
 from fluorsr.errors import InputError, OutputExistsError, StorageError
-from fluorsr.image import Channel, Image, PlaneIndex
+from fluorsr.evaluate import score
+from fluorsr.image import Image, PlaneIndex
+from fluorsr.io.open import open_image
+from fluorsr.metrics.registry import METRICS
 from fluorsr.pipeline.run import DEFAULT_MODEL, Progress, Summary, infer
-from fluorsr.io.open import create_image, open_image
-from fluorsr.io.writer import ImageWriter, Layout
-from fluorsr.metrics.fit import fit_intensity
-from fluorsr.metrics.frc import frc
-from fluorsr.metrics.psnr import psnr
-from fluorsr.metrics.ssim import ssim
 from fluorsr.report.comparison import Crop, draw_comparison
 
-STRUCTURES = {"microtubules": "00E5FF", "vesicles": "FF7A00"}
+STRUCTURES = ("microtubules", "vesicles")
 SCALE: Final = 2
 MIN_SIZE_PX, MAX_SIZE_PX = 64, 16384
 REGION_PX = 256
 CROP_PX = 128
-METRICS = (psnr, ssim, frc)
 MADE_BY = "fluorsr demo"
 FOOTER = (
     "Within a row all images share the truth's contrast window. The crop was chosen by the detail in the truth alone.\n"
-    "Numbers: means over evenly spread regions, the input interpolated; PSNR and SSIM after a linear fit of intensity; "
-    "detail down to where Fourier ring correlation with the truth falls to 1/7."
+    "Numbers: means over evenly spread regions, the input interpolated. PSNR and SSIM: after a linear fit of "
+    "intensity. Detail: Fourier ring correlation with the truth, 1/7.\n"
+    "Light: above the background, over the truth's; 1 where an image is no brighter."
 )
 
 
@@ -68,20 +64,16 @@ class Images(NamedTuple):
 
 @dataclass(frozen=True)
 class Score:
-    """One image of one channel against the truth.
+    """One image of one channel against the truth, as means over regions.
 
-    psnr_db, ssim   after a least-squares fit of intensity (a x + b) to the truth, over the truth's range
-    detail_nm       the finest detail it shares with the truth: Fourier ring correlation falls to 1/7
-    mean, truth_mean   intensity in the camera's counts, as written, not fitted
+    figures   of each metric (fluorsr.metrics.registry), after a least-squares fit of intensity (a x + b) to the truth
+    light     the image's mean above the background over the truth's, not fitted: 1 where it is no brighter
     """
 
     channel: str
     image: str
-    psnr_db: float
-    ssim: float
-    detail_nm: float
-    mean: float
-    truth_mean: float
+    figures: dict[str, float]
+    light: float
 
 
 @dataclass(frozen=True)
@@ -119,7 +111,8 @@ def run_demo(
     say = tell or (lambda _: None)
     folder = Path(output)
     seconds: dict[str, float] = {}
-    source, truth, restored = (folder / f"{name}.ome.zarr" for name in ("input", "truth", "restored"))
+    source, restored = folder / "input.ome.zarr", folder / "restored.ome.zarr"
+    truth = truth_path(source)
 
     began = time.perf_counter()
     wanted = {"made_by": MADE_BY, "version": importlib.metadata.version("fluorsr"), "size_px": size, "seed": seed}
@@ -128,7 +121,9 @@ def run_demo(
     else:
         say(f"simulating {' and '.join(STRUCTURES)}, {size} x {size} pixels each")
         _write_json(folder / "demo.json", {"made_by": MADE_BY})
-        _simulate(source, truth, size, seed)
+        for path in (source, truth):
+            shutil.rmtree(path, ignore_errors=True)  # what a killed demo leaves need not be an image yet
+        simulate_store(source, STRUCTURES, size, seed, scale=SCALE)
         _write_json(folder / "demo.json", wanted)
     seconds["simulate"] = time.perf_counter() - began
 
@@ -143,21 +138,16 @@ def run_demo(
     scores: list[Score] = []
     crops: list[Crop] = []
     for c, structure in enumerate(STRUCTURES):
-        of_channel = _score_channel(images, c, structure, size)
+        background = summary.normalization[structure][0]
+        of_channel = _score_channel(images, c, structure, size, background)
         crops.append(_crop(images, c, of_channel, size))
         scores += of_channel
     picture = folder / "comparison.png"
     draw_comparison(crops, picture, title=f"A simulated confocal field, restored by {summary.model}", footer=FOOTER)
     seconds["compare"] = time.perf_counter() - began
-    finite = [{name: _finite(value) for name, value in asdict(score).items()} for score in scores]
-    result = {"scores": finite, "seconds": seconds, "restoration": summary.to_json()}
+    result = {"scores": [asdict(each) for each in scores], "seconds": seconds, "restoration": summary.to_json()}
     _write_json(folder / "scores.json", result)
     return DemoResult(folder, picture, tuple(scores), summary, seconds)
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity; null stands for it."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _claim(folder: Path) -> dict[str, Any]:
@@ -182,50 +172,18 @@ def _claim(folder: Path) -> dict[str, Any]:
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     try:
-        path.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+        path.write_text(json.dumps(_finite(content), indent=1) + "\n", "utf-8")
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}; choose another folder with --out") from error
 
 
-def _simulate(source: Path, truth: Path, size: int, seed: int) -> None:
-    """Write the two-channel field and its truth, both uint16; one channel is in memory at a time."""
-    for path in (source, truth):
-        shutil.rmtree(path, ignore_errors=True)
-    writers: list[ImageWriter] = []
-    for c, structure in enumerate(STRUCTURES):
-        field = simulate_field(size, structure, seed + c, scale=SCALE)
-        if not writers:
-            steps = (field.pixel_size_um, field.target_pixel_size_um)
-            for path, pixels, step in zip((source, truth), (size, SCALE * size), steps, strict=True):
-                layout = _layout(pixels, step)
-                writers.append(create_image(path, layout, provenance={"made_by": MADE_BY}))
-        counts = np.rint(field.target).clip(0, 65535).astype(np.uint16)
-        for writer, plane in zip(writers, (field.degraded, counts), strict=True):
-            _write_plane(writer, PlaneIndex(c=c), plane)
-    for writer in writers:
-        for level in writer.tail:
-            for block in writer.tail_blocks(level):
-                writer.build_tail(level, block)
-        writer.finish()
-
-
-def _layout(pixels: int, pixel_size_um: float) -> Layout:
-    return Layout(
-        axes="cyx",
-        shape=(len(STRUCTURES), pixels, pixels),
-        dtype="uint16",
-        pixel_size_um={"y": pixel_size_um, "x": pixel_size_um},
-        # Both fields begin at the same corner, so the centres of their first pixels differ.
-        translation_um={"y": pixel_size_um / 2, "x": pixel_size_um / 2},
-        channels=tuple(Channel(name, color) for name, color in STRUCTURES.items()),
-        name="simulated confocal field",
-    )
-
-
-def _write_plane(writer: ImageWriter, plane: PlaneIndex, pixels: NDArray[np.uint16]) -> None:
-    height, width = writer.layout.block
-    for y, x in itertools.product(range(0, pixels.shape[0], height), range(0, pixels.shape[1], width)):
-        writer.write(plane, y, x, np.ascontiguousarray(pixels[y : y + height, x : x + width]))
+def _finite(value: Any) -> Any:
+    """JSON has no infinity (the PSNR of equal images, a resolution where nothing agrees); null stands for it."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _read(image: Image, c: int, y: int, x: int, size: int) -> Tensor:
@@ -242,20 +200,24 @@ def _regions(size: int) -> list[tuple[int, int, int]]:
     return [(y, x, side) for y, x in itertools.product(starts, starts)]
 
 
-def _score_channel(images: Images, c: int, structure: str, size: int) -> list[Score]:
+def _score_channel(images: Images, c: int, structure: str, size: int, background: float) -> list[Score]:
     """Scores of the input (interpolated) and the restored image, each the mean over the regions."""
-    found: dict[str, list[tuple[float, ...]]] = {"input": [], "restored": []}
     pixel_um = images.truth.pixel_size_um["x"]
+    figures: dict[str, list[dict[str, float]]] = {"input": [], "restored": []}
+    means: dict[str, list[tuple[float, float]]] = {"input": [], "restored": []}
     for y, x, side in _regions(size):
         target = _read(images.truth, c, SCALE * y, SCALE * x, SCALE * side)
         restored = _read(images.restored, c, SCALE * y, SCALE * x, SCALE * side)
         enlarged = upsample(_read(images.source, c, y, x, side)[None, None], SCALE)[0, 0]
-        data_range = max(float(target.max() - target.min()), 1.0)
-        for name, image in zip(found, (enlarged, restored), strict=True):
-            fitted = fit_intensity(image, target)
-            values = [metric(fitted, target, data_range=data_range, pixel_size_um=pixel_um) for metric in METRICS]
-            found[name].append((*(float(value) for value in values), float(image.mean()), float(target.mean())))
-    return [Score(structure, name, *np.mean(values, axis=0).tolist()) for name, values in found.items()]
+        for name, image in (("input", enlarged), ("restored", restored)):
+            figures[name].append(score(image, target, pixel_um))
+            means[name].append((float(image.mean()) - background, float(target.mean()) - background))
+    scores = []
+    for name, of_regions in figures.items():
+        averaged = {key: metric.mean([each[key] for each in of_regions]) for key, metric in METRICS.items()}
+        own, truth = np.mean(means[name], axis=0)
+        scores.append(Score(structure, name, averaged, float(own / truth)))
+    return scores
 
 
 def _crop(images: Images, c: int, scores: list[Score], size: int) -> Crop:
@@ -266,7 +228,9 @@ def _crop(images: Images, c: int, scores: list[Score], size: int) -> Crop:
     ranked = sorted(places, key=lambda at: -_detail(_read(images.truth, c, SCALE * at[0], SCALE * at[1], SCALE * side)))
     y, x = ranked[len(ranked) // 4]
     captions = [
-        f"PSNR {s.psnr_db:.1f} dB    SSIM {s.ssim:.3f}\ndetail down to {s.detail_nm:.0f} nm" for s in scores[:2]
+        f"PSNR {each.figures['psnr']:.1f} dB    SSIM {each.figures['ssim']:.3f}\n"
+        f"detail down to {each.figures['frc']:.0f} nm    light {each.light:.2f}"
+        for each in scores
     ]
     extent = side * images.source.pixel_size_um["x"]
     return Crop(

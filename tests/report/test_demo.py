@@ -36,11 +36,11 @@ def test_demo_simulates_restores_and_compares(model: Path, tmp_path: Path) -> No
     out = tmp_path / "demo"
     first = run_demo(out, size=96, seed=3, model=model, tell=told.append)
 
-    images = {name: open_image(out / f"{name}.ome.zarr") for name in ("input", "restored", "truth")}
+    images = {name: open_image(out / f"{name}.ome.zarr") for name in ("input", "restored", "input_truth")}
     assert images["input"].shape == (2, 96, 96)
-    assert images["restored"].shape == images["truth"].shape == (2, 192, 192)
-    assert images["restored"].pixel_size_um == pytest.approx(images["truth"].pixel_size_um)
-    assert images["restored"].translation_um == pytest.approx(images["truth"].translation_um)
+    assert images["restored"].shape == images["input_truth"].shape == (2, 192, 192)
+    assert images["restored"].pixel_size_um == pytest.approx(images["input_truth"].pixel_size_um)
+    assert images["restored"].translation_um == pytest.approx(images["input_truth"].translation_um)
     assert [channel.name for channel in images["restored"].channels] == ["microtubules", "vesicles"]
 
     # The model interpolates, so `restored` must score what the interpolated input scores, but for rounding.
@@ -51,10 +51,11 @@ def test_demo_simulates_restores_and_compares(model: Path, tmp_path: Path) -> No
         ("vesicles", "restored"),
     ]
     for given, restored in (first.scores[:2], first.scores[2:]):
-        assert restored.psnr_db == pytest.approx(given.psnr_db, abs=0.1)
-        assert restored.ssim == pytest.approx(given.ssim, abs=0.01)
-        assert restored.mean == pytest.approx(given.mean, rel=0.01)
-        assert restored.mean == pytest.approx(restored.truth_mean, rel=0.05)
+        assert restored.figures["psnr"] == pytest.approx(given.figures["psnr"], abs=0.1)
+        assert restored.figures["ssim"] == pytest.approx(given.figures["ssim"], abs=0.01)
+        assert restored.figures["frc"] == pytest.approx(given.figures["frc"], rel=0.05)
+        assert restored.light == pytest.approx(given.light, abs=0.01)
+        assert restored.light == pytest.approx(1.0, abs=0.1)
 
     picture = imread(first.picture)
     assert picture.shape[1] > picture.shape[0] > 1000
@@ -72,7 +73,7 @@ def test_demo_simulates_restores_and_compares(model: Path, tmp_path: Path) -> No
 
     # Another field replaces the first.
     third = run_demo(out, size=64, seed=4, model=model)
-    assert open_image(out / "truth.ome.zarr").shape == (2, 128, 128)
+    assert open_image(out / "input_truth.ome.zarr").shape == (2, 128, 128)
     assert third.scores != first.scores
 
 
@@ -120,7 +121,7 @@ def test_missing_model_is_told(tmp_path: Path) -> None:
 def test_truth_and_input_lie_on_one_another(model: Path, tmp_path: Path) -> None:
     """Shifting the interpolated input by one target pixel either way must fit the truth worse than not shifting it."""
     run_demo(tmp_path / "demo", size=128, model=model)
-    stores = (tmp_path / "demo" / f"{name}.ome.zarr" for name in ("input", "truth"))
+    stores = (tmp_path / "demo" / f"{name}.ome.zarr" for name in ("input", "input_truth"))
     given, truth = (np.asarray(open_image(store).data[:, :, :]) for store in stores)
     enlarged = upsample(torch.from_numpy(given[None].astype(np.float32)), 2)[0].numpy()
     inner = (slice(None), slice(8, -8), slice(8, -8))
