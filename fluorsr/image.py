@@ -111,6 +111,10 @@ class Image:
                 for z in range(self.size("z")):
                     yield PlaneIndex(t, c, z)
 
+    def to_numpy(self) -> NDArray[Any]:
+        """All pixels, in the order of `axes` and native byte order. The whole image must fit in memory."""
+        return np.asarray(self.data[tuple(slice(0, length) for length in self.shape)], dtype=self.dtype)
+
     def read(self, plane: PlaneIndex, y: slice, x: slice) -> NDArray[Any]:
         """Read part of one plane: [y, x] in native byte order, C-contiguous.
 

@@ -52,18 +52,18 @@ def test_threads_and_workers_change_no_byte(cells: Path, small_model: Path, tmp_
 
 
 def test_blocks_and_memory_change_no_pixel(cells: Path, small_model: Path, tmp_path: Path) -> None:
-    reference = np.asarray(fluorsr.restore(open_image(cells), small_model, tile=68).data)
+    reference = fluorsr.restore(open_image(cells), small_model, tile=68).to_numpy()
     for block in (64, 192, 2048):
         infer(cells, tmp_path / f"{block}.zarr", model=small_model, block=block, tile=68)
-        np.testing.assert_array_equal(open_image(tmp_path / f"{block}.zarr").data[...], reference)
+        np.testing.assert_array_equal(open_image(tmp_path / f"{block}.zarr").to_numpy(), reference)
 
 
 def test_a_selection_equals_that_part_of_the_whole(cells: Path, small_model: Path, tmp_path: Path) -> None:
-    whole = np.asarray(fluorsr.restore(open_image(cells), small_model, tile=68).data)
+    whole = fluorsr.restore(open_image(cells), small_model, tile=68).to_numpy()
     infer(cells, tmp_path / "part.zarr", model=small_model, tile=68, channels="1", z="1:3", region="31:100,7:170")
     part = open_image(tmp_path / "part.zarr")
     assert part.axes == "czyx"
-    np.testing.assert_array_equal(part.data[...], whole[1:2, 1:3, 62:200, 14:])
+    np.testing.assert_array_equal(part.to_numpy(), whole[1:2, 1:3, 62:200, 14:])
 
 
 def test_killed_and_resumed_equals_undisturbed(cells: Path, slow_model: Path, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_nan_is_counted_and_reported(small_model: Path, tmp_path: Path) -> None:
     summary = infer(tmp_path / "in.zarr", tmp_path / "out.zarr", model=small_model)
     assert summary.nonfinite_input == 3
     assert any("3 NaN or infinite input pixels" in note for note in summary.notes)
-    assert np.isfinite(open_image(tmp_path / "out.zarr").data[...]).all()
+    assert np.isfinite(open_image(tmp_path / "out.zarr").to_numpy()).all()
 
 
 def test_metadata_is_kept(small_model: Path, tmp_path: Path) -> None:
