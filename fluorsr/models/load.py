@@ -117,7 +117,10 @@ def _build(path: Path) -> tuple[nn.Module, Weights]:
     try:
         module.load_state_dict(weights.state)
     except RuntimeError as error:
-        raise ModelError(f"{path}: its weights do not fit its {weights.architecture}: {error}") from error
+        fault = str(error).splitlines()[1].strip()  # after a headline; the first of what may be hundreds
+        raise ModelError(
+            f"{path}: its weights do not fit its {weights.architecture} of {weights.config}: {fault}"
+        ) from error
     return module, weights
 
 

@@ -77,6 +77,10 @@ def _measure(forward: Forward, frames: int | None, device: torch.device) -> Meas
     return Measured(probe.frames, probe.scale, _up(reach, multiple), multiple, exact=True)
 
 
+class _SizeError(ModelError):
+    """The output's size is no whole multiple of the input's: perhaps the input's did not suit the network."""
+
+
 def check_output(given: Tensor, output: object) -> Tensor:
     """Check what a network made of `given` [B, frames, Y, X] against the contract, whatever its scale.
 
@@ -94,10 +98,10 @@ def check_output(given: Tensor, output: object) -> Tensor:
         )
     scale = output.shape[2] // height
     if scale < 1 or tuple(output.shape[2:]) != (scale * height, scale * width):
-        ratio = f"{output.shape[2] / height:.4g} along y and {output.shape[3] / width:.4g} along x"
-        raise ModelError(
-            f"the model makes {list(output.shape)} of {list(given.shape)}: {ratio}; the scale must be one whole number "
-            "for both axes, so convolutions must be padded"
+        ratios = f"{output.shape[2] / height:.4g} along y and {output.shape[3] / width:.4g} along x"
+        raise _SizeError(
+            f"the model makes {list(output.shape)} of {list(given.shape)}: {ratios}; the scale must be one whole "
+            "number for both axes, so convolutions must be padded"
         )
     if scale > MAX_SCALE:
         raise ModelError(f"the model's scale is {scale}; it must be 1 to {MAX_SCALE}")
@@ -107,22 +111,27 @@ def check_output(given: Tensor, output: object) -> Tensor:
 def _find_frames(forward: Forward, candidates: Sequence[int], device: torch.device) -> tuple[int, int]:
     """The first channel count that the network takes, and a size that it takes."""
     refusal: str | None = None
-    wrong: ModelError | None = None
     for size in SIZES:
+        wrong: ModelError | None = None
         for frames in candidates:
             if not 1 <= frames <= MAX_FRAMES:
                 raise ModelError(f"frames is {frames}; it must be 1 to {MAX_FRAMES}")
             pixels = _image(frames, size, 2 * size, device)
             try:
                 check_output(pixels, forward(pixels))
+            except _SizeError as error:  # a pooling may not have divided the size: try the others
+                if size == SIZES[-1]:
+                    raise
+                wrong, candidates = error, (frames,)
+                break
             except ModelError as error:  # it may have broadcast a channel count that is not its own: try the others
                 wrong = wrong or error
             except Exception as error:  # noqa: BLE001 - foreign code may raise anything; it is told below
                 refusal = refusal or (str(error).strip() or type(error).__name__).splitlines()[-1]
             else:
                 return frames, size
-    if wrong is not None:
-        raise wrong
+        if wrong is not None and not isinstance(wrong, _SizeError):
+            raise wrong
     tried = ", ".join(str(n) for n in candidates)
     raise ModelError(
         f"the model takes no float32 input [1, frames, Y, X] with frames {tried} and sides "
@@ -213,7 +222,7 @@ class _Probe:
         surroundings keep global statistics as they are, so that networks that feel everything can be judged too.
         """
         around = MIN_PRACTICAL_HALO if reach is None else reach
-        margin = _up(around + max(MULTIPLES), step)
+        margin = _up(2 * around + shift, step)  # neither window sees the border, which does not move
         image = self.image(self.base, 64)
         if reach is not None:
             image[..., self.base // 2, 32] = math.nan
