@@ -49,42 +49,46 @@ def infer(
     killed goes on where it was with --resume. OUT keeps the pixel size, channel names and colours.
     """
     console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description:<16}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-        summary = library.infer(
-            source,
-            output,
-            model=model,
-            device=device,
-            precision=precision,
-            level=level,
-            channels=channels,
-            z=z,
-            t=t,
-            region=region,
-            frames_axis=frames_axis,
-            tile=tile,
-            overlap=overlap,
-            batch=batch,
-            dtype=dtype,
-            ngff=ngff,
-            workers=workers,
-            threads=threads,
-            seed=seed,
-            resume=resume,
-            overwrite=overwrite,
-            tell=lambda note: console.print(f"[yellow]note:[/] {note}", soft_wrap=True, highlight=False),
-            progress=_Bars(bar),
-        )
+    try:
+        with Progress(
+            TextColumn("{task.description:<16}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        ) as bar:
+            summary = library.infer(
+                source,
+                output,
+                model=model,
+                device=device,
+                precision=precision,
+                level=level,
+                channels=channels,
+                z=z,
+                t=t,
+                region=region,
+                frames_axis=frames_axis,
+                tile=tile,
+                overlap=overlap,
+                batch=batch,
+                dtype=dtype,
+                ngff=ngff,
+                workers=workers,
+                threads=threads,
+                seed=seed,
+                resume=resume,
+                overwrite=overwrite,
+                tell=lambda note: console.print(f"[yellow]note:[/] {note}", soft_wrap=True, highlight=False),
+                progress=_Bars(bar),
+            )
+    except KeyboardInterrupt:
+        console.print("interrupted; the blocks that are done are safe: run the same command with --resume to go on")
+        raise typer.Exit(130) from None
     if as_json:
         print(json.dumps(summary.to_json()))
     else:

@@ -53,6 +53,3 @@ def _run(command: typer.Typer) -> None:
         errors.print("[bold red]error:[/]", end=" ")
         errors.print(str(error), markup=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        errors.print("interrupted")
-        sys.exit(130)

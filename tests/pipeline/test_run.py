@@ -8,19 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import zarr
 
 import fluorsr
 from fluorsr.errors import FormatError, InputError, NotFoundError, OutputExistsError
 from fluorsr.image import Channel, Image, PlaneIndex
-from fluorsr.pipeline.journal import Journal
-from fluorsr.pipeline.run import Progress, infer
 from fluorsr.io.open import create_image, open_image
 from fluorsr.io.writer import Layout
+from fluorsr.pipeline.journal import Journal
+from fluorsr.pipeline.run import Progress, infer
 
 
 def contents(store: Path) -> dict[str, str]:
@@ -207,3 +209,28 @@ def test_restore_takes_arrays_of_every_rank_and_no_other(small_model: Path) -> N
         fluorsr.restore(np.ones(5), small_model)
     transposed = Image(np.arange(99, dtype=np.uint16).reshape(9, 11), "xy")
     assert fluorsr.restore(transposed, small_model).shape == (22, 18)
+
+
+class Mean(torch.nn.Module):
+    """Three frames -> their mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = torch.nn.Conv2d(3, 1, 1, bias=False)
+        torch.nn.init.constant_(self.mix.weight, 1 / 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mixed: torch.Tensor = self.mix(x)
+        return mixed
+
+
+def test_raw_frames_along_an_axis_make_one_image(
+    tmp_path: Path, save_script: Callable[[torch.nn.Module, Path], Path]
+) -> None:
+    frames = np.random.default_rng(0).integers(0, 1000, (2, 3, 60, 50)).astype(np.uint16)
+    zarr.create_array(tmp_path / "raw.zarr", data=frames, dimension_names=("t", "z", "y", "x"))
+    model = save_script(Mean(), tmp_path / "mean.pt")
+    infer(tmp_path / "raw.zarr", tmp_path / "out.zarr", model=model, frames_axis="z", dtype="float32", precision="fp32")
+    restored = open_image(tmp_path / "out.zarr")
+    assert restored.axes == "tyx"
+    np.testing.assert_allclose(restored.to_numpy(), frames.mean(axis=1), rtol=1e-5)
