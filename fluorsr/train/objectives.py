@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fluorsr.losses import LOSSES
 from fluorsr.models.architectures import build
+from fluorsr.models.network import channels_last
 from fluorsr.train.recipe import Recipe
 
 
@@ -54,7 +55,7 @@ class Regression:
             group["lr"] = rate * self.recipe.learning_rate
         self.optimiser.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bf16"):
-            restored = self.network(_channels_last(inputs))
+            restored = self.network(channels_last(inputs))
         loss = self.loss(restored.float(), targets)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip))
@@ -72,7 +73,7 @@ class Regression:
     @torch.no_grad()
     def restore(self, inputs: Tensor) -> Tensor:
         """See Objective; always in float32."""
-        restored: Tensor = self.average(_channels_last(inputs))
+        restored: Tensor = self.average(channels_last(inputs))
         return restored
 
     def shipped(self) -> nn.Module:
@@ -94,12 +95,6 @@ class Regression:
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.done = state["done"]
-
-
-def _channels_last(images: Tensor) -> Tensor:
-    """[B, 1, Y, X] with the strides of channels_last, which `contiguous` leaves out where there is one channel."""
-    b, c, y, x = images.shape
-    return images.view(b, y, x, 1).permute(0, 3, 1, 2) if c == 1 else images.to(memory_format=torch.channels_last)
 
 
 OBJECTIVES: dict[str, type[Regression]] = {"edsr": Regression}
