@@ -1,0 +1,293 @@
+"""End to end on this machine: `fluorsr infer` against MONAI's sliding_window_inference, and against the model alone.
+
+    python tools/bench/infer.py [--size 4096] [--models edsr-confocal-sted-x2 16x64] [--rounds 3] [--json out.json]
+
+One EDSR restores a uint16 zarr array, default chunks, at twice the size. Every part runs in a process of its own, in
+turn, round after round; the figures are medians over the rounds, the ratios are taken within a round.
+
+    monai         the EDSR as TorchScript, eager fp32: load the zarr whole, normalise, sliding_window_inference with
+                  gaussian weights, save a zarr; with its best tile and batch, found on a crop first
+    auto, fp32    `fluorsr infer` with that precision; it writes the pyramid too
+    ... model     the same model on as many tiles, nothing read or written: the rest is what the pipeline adds
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+import zarr
+from numpy.typing import NDArray
+
+from fluorsr.errors import import_extra
+from fluorsr.export.torchscript import export_torchscript
+from fluorsr.models.allocator import tune_allocator
+from fluorsr.models.architectures import build
+from fluorsr.models.load import load
+from fluorsr.models.measure import measure
+from fluorsr.models.precision import filaments
+from fluorsr.models.torchscript import quiet_jit
+from fluorsr.models.weights import read_card, save_weights
+from fluorsr.models.zoo_index import find, zoo
+from fluorsr.predict import tile_pool
+from fluorsr.restorer import RestorerSpec
+
+PARTS = ("monai", "auto", "fp32", "auto model", "fp32 model")
+
+
+@dataclass
+class Setting:
+    """One model on one input. `roi` and `batch` are MONAI's best."""
+
+    model: str
+    weights: Path
+    program: Path
+    source: Path
+    folder: Path
+    roi: int = 0
+    batch: int = 0
+
+
+# --- parts: each runs in its own process, through `--part`, and prints one JSON object ---
+
+
+def monai_part(program: Path, source: Path, output: Path, roi: int, batch: int, overlap: float) -> dict[str, Any]:
+    """What a careful MONAI user runs. A TorchScript model, the image in memory, the result in memory."""
+    sliding_window_inference = import_extra("monai.inferers", "bench").sliding_window_inference
+    started = time.perf_counter()
+    with quiet_jit():
+        model = torch.jit.load(str(program)).eval()  # type: ignore[no-untyped-call]
+    image = read_array(source)
+    low, high = np.percentile(image, (0.1, 99.9))
+    pixels = torch.from_numpy((image.astype(np.float32) - np.float32(low)) / np.float32(high - low))
+    with torch.inference_mode():
+        restored = sliding_window_inference(pixels[None, None], (roi, roi), batch, model, overlap, mode="gaussian")
+    result = restored[0, 0].numpy() * np.float32(high - low) + np.float32(low)
+    write_array(output, np.rint(result).clip(0, 65535).astype(np.uint16))
+    return {"seconds": time.perf_counter() - started}
+
+
+def model_part(weights: str, precision: str, tile: int, count: int, threads: int) -> dict[str, Any]:
+    """The model on `count` tiles, from `threads` threads: no reading, blending or writing."""
+    tune_allocator()
+    model = load(weights, device="cpu", precision=precision)
+    tiles = filaments(model.spec.frames, tile)
+    origin = torch.zeros(1, 2, dtype=torch.int64)
+    with tile_pool(threads) as pool:
+        list(pool.map(lambda _: model.restore(tiles, origin, 0), range(threads)))  # the first call prepares kernels
+        started = time.perf_counter()
+        list(pool.map(lambda _: model.restore(tiles, origin, 0), range(count)))
+        return {"seconds": time.perf_counter() - started, "precision": model.precision}
+
+
+def run_part(part: str, arguments: list[str]) -> dict[str, Any]:
+    if part == "monai":
+        program, source, output, roi, batch, overlap = arguments
+        return monai_part(Path(program), Path(source), Path(output), int(roi), int(batch), float(overlap))
+    weights, precision, tile, count, threads = arguments
+    return model_part(weights, precision, int(tile), int(count), int(threads))
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    return np.asarray(zarr.open_array(path, mode="r")[:])
+
+
+def write_array(path: Path, pixels: NDArray[Any]) -> None:
+    zarr.create_array(store=path, data=pixels, overwrite=True)
+
+
+# --- the driver ---
+
+
+def watch(command: list[str]) -> dict[str, Any]:
+    """Run a command that prints one JSON object: its object, with wall and CPU seconds and the tree's peak in MiB."""
+    started, cpu = time.perf_counter(), _children_cpu()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    peak = 0
+    with ThreadPoolExecutor(1) as reader:
+        output = reader.submit(process.communicate)
+        while process.poll() is None:
+            peak = max(peak, _resident(process.pid))
+            time.sleep(0.02)
+        printed, errors = output.result()
+    wall = time.perf_counter() - started
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{errors}")
+    return {
+        **json.loads(printed.strip().splitlines()[-1]),
+        "wall": wall,
+        "cpu": _children_cpu() - cpu,
+        "peak_mib": peak / 2**20,
+    }
+
+
+def _children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _resident(pid: int) -> int:
+    try:
+        tree = psutil.Process(pid)
+        return sum(int(process.memory_info().rss) for process in (tree, *tree.children(recursive=True)))
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def part_command(part: str, *arguments: object) -> list[str]:
+    return [sys.executable, __file__, "--part", part, *map(str, arguments)]
+
+
+def make_input(path: Path, size: int) -> None:
+    """Filaments and noise as uint16, different in every 1024-pixel field; zarr's default chunks."""
+    field = (200 + 3000 * filaments(1, 1024)[0, 0].numpy()).astype(np.float32)
+    rng = np.random.default_rng(0)
+    image = np.empty((size, size), np.uint16)
+    for y in range(0, size, 1024):
+        for x in range(0, size, 1024):
+            turned = np.rot90(np.roll(field, (y + 3 * x) // 7, axis=0), (y + x) // 1024)
+            image[y : y + 1024, x : x + 1024] = rng.poisson(turned)[: size - y, : size - x]
+    write_array(path, image)
+
+
+def make_weights(model: str, folder: Path) -> Path:
+    """A shipped model's or the user's file; or, for "16x64", an untrained EDSR of 16 blocks of 64 features."""
+    if model in zoo():
+        return find(model)
+    blocks, _, width = model.partition("x")
+    if not (blocks.isdecimal() and width.isdecimal()):
+        return Path(model)
+    config = {"blocks": int(blocks), "width": int(width), "scale": 2, "residual_scaling": 0.1}
+    torch.manual_seed(0)
+    module = build("edsr", config).eval()
+    path = folder / f"edsr-{model}.safetensors"
+    spec = RestorerSpec(f"edsr-{model}", **vars(measure(module)))
+    save_weights(path, module, architecture="edsr", config=config, spec=spec, notes={})
+    return path
+
+
+def tune_monai(setting: Setting, overlap: float) -> None:
+    """Find MONAI's fastest tile and batch on a crop of 1024."""
+    crop = setting.folder / "crop.zarr"
+    write_array(crop, read_array(setting.source)[:1024, :1024])
+    found = {}
+    for roi, batch in ((256, 1), (256, 4), (512, 1), (512, 4), (1024, 1)):
+        part = part_command("monai", setting.program, crop, setting.folder / "crop-out.zarr", roi, batch, overlap)
+        found[roi, batch] = min(watch(part)["seconds"] for _ in range(2))
+    setting.roi, setting.batch = min(found, key=lambda key: found[key])
+    print(f"MONAI on a crop, seconds by (tile, batch): {found}", file=sys.stderr)
+
+
+def bench_round(setting: Setting, size: int, threads: int, overlap: float, *, backwards: bool) -> dict[str, Any]:
+    """Every part once. The order alternates, so that a machine that grows slower favours nobody."""
+    results: dict[str, Any] = {}
+    for part in ("fp32", "auto", "monai") if backwards else ("monai", "auto", "fp32"):
+        output = setting.folder / f"{part}.zarr"
+        shutil.rmtree(output, ignore_errors=True)
+        if part == "monai":
+            arguments = (setting.program, setting.source, output, setting.roi, setting.batch, overlap)
+            results[part] = watch(part_command("monai", *arguments))
+            continue
+        command = [sys.executable, "-m", "fluorsr", "infer", str(setting.source), str(output), "--device", "cpu"]
+        options = ["--model", str(setting.weights), "--precision", part, "--threads", str(threads), "--json"]
+        results[part] = watch(command + options)
+        tile = int(results[part]["tile"][0])
+        stride = tile - 2 * read_card(setting.weights).spec.halo - int(results[part]["overlap"][0])
+        count = math.ceil(size / stride) ** 2
+        model = part_command("model", setting.weights, results[part]["precision"], tile, count, threads)
+        results[f"{part} model"] = watch(model)
+    return results
+
+
+def compare(setting: Setting) -> dict[str, float]:
+    """PSNR in dB of each output against fluorsr's fp32, over that one's range."""
+    exact = read_array(setting.folder / "fp32.zarr" / "0").astype(np.float64)
+    found = {}
+    for part, path in (("auto", "auto.zarr/0"), ("monai", "monai.zarr")):
+        error = np.mean((read_array(setting.folder / path) - exact) ** 2)
+        found[part] = math.inf if error == 0 else float(10 * np.log10(np.ptp(exact) ** 2 / error))
+    return found
+
+
+def table(setting: Setting, rounds: list[dict[str, Any]], psnr: dict[str, float], size: int) -> str:
+    """A Markdown table of medians; the ratios are medians of the ratios within a round."""
+
+    def median(part: str, key: str) -> float:
+        return float(statistics.median(one[part][key] for one in rounds))
+
+    def ratio(part: str, key: str) -> float:
+        return float(statistics.median(one["monai"][key] / one[part][key] for one in rounds))
+
+    lines = [
+        f"### {setting.model}: {size} x {size} to {2 * size} x {2 * size}, MONAI tile {setting.roi}, "
+        f"batch {setting.batch}; medians of {len(rounds)}",
+        "",
+        "| part | s, start-up included | times MONAI | s, start-up excluded | times MONAI | CPU s | peak MiB | dB from fp32 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for part in PARTS:
+        name = f"{part} ({rounds[0][part]['precision']})" if part.startswith("auto") else part
+        cells = [f"{median(part, 'wall'):.2f}", f"{ratio(part, 'wall'):.2f}", f"{median(part, 'seconds'):.2f}"]
+        cells += [f"{ratio(part, 'seconds'):.2f}", f"{median(part, 'cpu'):.1f}", f"{median(part, 'peak_mib'):.0f}"]
+        lines.append(f"| {name} | {' | '.join(cells)} | {f'{psnr[part]:.1f}' if part in psnr else ''} |")
+    for part in ("auto", "fp32"):
+        added = statistics.median(one[part]["seconds"] / one[f"{part} model"]["seconds"] for one in rounds) - 1
+        lines.append(f"\nThe pipeline adds {100 * added:.1f} % to the time of the model alone ({part}).")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("--models", nargs="+", default=["edsr-confocal-sted-x2"], help="names, files, or e.g. 16x64")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=len(psutil.Process().cpu_affinity()))
+    parser.add_argument(
+        "--overlap", type=float, default=0.25, help="MONAI's, as a part of the tile; 0.25 is its default"
+    )
+    parser.add_argument("--folder", type=Path, default=Path("bench-infer"), help="scratch folder")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.part:
+        print(json.dumps(run_part(options.part[0], options.part[1:])))
+        return
+    import_extra("monai.inferers", "bench")
+    options.folder.mkdir(parents=True, exist_ok=True)
+    source = options.folder / f"in-{options.size}.zarr"
+    if not source.exists():
+        make_input(source, options.size)
+    found = {}
+    for model in options.models:
+        weights = make_weights(model, options.folder)
+        setting = Setting(model, weights, options.folder / f"{weights.stem}.ts", source, options.folder)
+        export_torchscript(weights, setting.program)
+        tune_monai(setting, options.overlap)
+        rounds = []
+        for at in range(options.rounds):
+            rounds.append(bench_round(setting, options.size, options.threads, options.overlap, backwards=at % 2 == 1))
+            seconds = {part: round(rounds[-1][part]["wall"], 2) for part in PARTS}
+            print(f"round {at + 1}: {seconds}", file=sys.stderr)
+        psnr = compare(setting)
+        found[model] = {"rounds": rounds, "psnr_db": psnr, "tile": setting.roi, "batch": setting.batch}
+        print(table(setting, rounds, psnr, options.size), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
