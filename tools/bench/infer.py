@@ -236,7 +236,7 @@ def table(setting: Setting, rounds: list[dict[str, Any]], psnr: dict[str, float]
         f"### {setting.model}: {size} x {size} to {2 * size} x {2 * size}, MONAI tile {setting.roi}, "
         f"batch {setting.batch}; medians of {len(rounds)}",
         "",
-        "| part | s, start-up included | times MONAI | s, start-up excluded | times MONAI | CPU s | peak MiB | dB from fp32 |",
+        "| part | s with start-up | times MONAI | s without start-up | times MONAI | CPU s | peak MiB | dB from fp32 |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for part in PARTS:
@@ -259,6 +259,7 @@ def main() -> None:
     parser.add_argument(
         "--overlap", type=float, default=0.25, help="MONAI's, as a part of the tile; 0.25 is its default"
     )
+    parser.add_argument("--monai", type=int, nargs=2, metavar=("TILE", "BATCH"), help="instead of searching the best")
     parser.add_argument("--folder", type=Path, default=Path("bench-infer"), help="scratch folder")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
@@ -276,7 +277,10 @@ def main() -> None:
         weights = make_weights(model, options.folder)
         setting = Setting(model, weights, options.folder / f"{weights.stem}.ts", source, options.folder)
         export_torchscript(weights, setting.program)
-        tune_monai(setting, options.overlap)
+        if options.monai:
+            setting.roi, setting.batch = options.monai
+        else:
+            tune_monai(setting, options.overlap)
         rounds = []
         for at in range(options.rounds):
             rounds.append(bench_round(setting, options.size, options.threads, options.overlap, backwards=at % 2 == 1))
