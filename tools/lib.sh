@@ -6,7 +6,7 @@
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 VENV="$ROOT/.venv"
 CONSTRAINTS="$ROOT/tools/constraints.txt"
-STAMP="$VENV/.fluorsr-stamp"      # line 1: the hash; line 2: the extra that was installed
+STAMP="$VENV/.fluorsr-stamp"      # the hash, and the extra that was installed
 OWN_TORCH="$VENV/.fluorsr-torch"  # the torch that was installed here; any other in .venv is the user's choice
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
@@ -61,7 +61,7 @@ print(digest.hexdigest())
 PY
 }
 
-pip_install() { "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
+pip_install() { "$VENV/bin/python" -m pip install -qq --disable-pip-version-check "$@"; }
 
 installed_torch() {
     "$VENV/bin/python" -c 'from importlib.metadata import version; print(version("torch"))' 2>/dev/null || true
@@ -94,8 +94,8 @@ install() {
     local extra="$1" hash constraints
     make_venv
     hash="$(installation_hash)"
-    if [[ -z "$extra" && -f "$STAMP" ]]; then extra="$(sed -n 2p "$STAMP")"; fi # an extra, once there, is kept
-    if [[ "$(cat "$STAMP" 2>/dev/null)" == "$hash"$'\n'"$extra" ]]; then return; fi
+    if [[ -z "$extra" && -f "$STAMP" ]]; then extra="$(sed -n 's/.* with //p' "$STAMP")"; fi # once there, it is kept
+    if [[ "$(cat "$STAMP" 2>/dev/null)" == "$hash with $extra" ]]; then return; fi
     compiler_present || die "no C++ compiler was found, and fluorsr builds a small C++ library;" \
         "install one (Debian, Ubuntu: apt install g++; macOS: xcode-select --install) or set CXX"
     rm -f "$STAMP"
@@ -107,7 +107,7 @@ install() {
     say "installing fluorsr${extra:+ with the extra $extra}"
     PIP_CONSTRAINT="$constraints" PIP_BUILD_CONSTRAINT="$constraints" \
         pip_install -e "$ROOT${extra:+[$extra]}" -c "$constraints"
-    printf '%s\n%s\n' "$hash" "$extra" >"$STAMP"
+    echo "$hash with $extra" >"$STAMP"
 }
 
 compiler_present() {
