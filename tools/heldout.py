@@ -49,10 +49,12 @@ def main() -> None:
     tune_allocator()
     model: Restorer = load(arguments.model, precision=arguments.precision)
     pixel = model.spec.pixel_size_um or 0.06
-    base = SimulationConfig(size_px=arguments.size, pixel_size_um=pixel, density=(0.5, 2.0))
-    flat = {"depth": 0.0, "haze": (0.0, 0.0)}
+    base = SimulationConfig(size_px=arguments.size, pixel_size_um=pixel, density=(1.0, 3.0))
+    flat: dict[str, object] = {"depth": 0.0, "haze": (0.0, 0.0)}
     groups = [("microtubules", f"microtubules in focus, {light}", flat, light) for light in LIGHT]
-    groups += [(s, f"{s}, {light}", {}, light) for s in base.structures for light in LIGHT]
+    # Nuclei are rare: at less than this some fields would be empty.
+    full: dict[str, dict[str, object]] = {"nuclei": {"density": (2.5, 3.0)}}
+    groups += [(s, f"{s}, {light}", full.get(s, {}), light) for s in base.structures for light in LIGHT]
     table: dict[str, dict[str, dict[str, float]]] = {}
     for structure, group, changes, light in groups:
         config = base.model_copy(update={**changes, "photons": (LIGHT[light], LIGHT[light])})

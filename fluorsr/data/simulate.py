@@ -140,12 +140,14 @@ def simulate_pair(config: SimulationConfig, seed: int, index: int, structure: st
     specimen = specimen._replace(defocus=defocus)
     background = haze(rng, side_um, side_um, 1.0)
     light = far * float(specimen.light.sum()) / max(float(background.light.sum()), 1e-30)
-    emitters = join([specimen, background._replace(light=background.light * np.float32(light))])
+    background = background._replace(light=background.light * np.float32(light))
 
     scale = config.scale
     shape = (config.size_px * scale, config.size_px * scale)
-    blurred, target = render(emitters, shape, pixel_um / scale, (fwhm_um, config.target_fwhm_um))
+    blurred, target = render([specimen, background], shape, pixel_um / scale, (fwhm_um, config.target_fwhm_um))
+    del specimen, background
     optical = scale**2 * torch.nn.functional.avg_pool2d(blurred[None], scale)[0]
+    del blurred
     brightest = float(np.quantile(optical[:: 1 + config.size_px // 2048].numpy(), 0.999))
     per_light = photons / brightest if brightest > 0 else 0.0
     counts = camera.expected(target.mul_(per_light * scale**2).add_(dark))
@@ -190,8 +192,10 @@ def simulate_field(
     return simulate_pair(config, seed, 0, structure)
 
 
-def render(emitters: Emitters, shape: tuple[int, int], pixel_um: float, widths_um: tuple[float, ...]) -> list[Tensor]:
-    """Blur a specimen with several Gaussian spots at once: for each of `widths_um` (FWHM) a [Y, X] float32 image.
+def render(
+    parts: list[Emitters], shape: tuple[int, int], pixel_um: float, widths_um: tuple[float, ...]
+) -> list[Tensor]:
+    """Blur a specimen, given in parts, with several Gaussian spots at once: [Y, X] float32 for each of `widths_um`.
 
     A pixel holds the light that falls on it; pixel (0, 0) has its corner at the specimen's (0, 0). Works block by
     block, each with a margin of three standard deviations of the widest spot, by products in Fourier space.
@@ -202,7 +206,8 @@ def render(emitters: Emitters, shape: tuple[int, int], pixel_um: float, widths_u
     planes = np.array(DEFOCUS_PLANES_UM) ** 2
     for y0 in range(0, shape[0], BLOCK_PX):
         height = min(BLOCK_PX, shape[0] - y0)
-        rows = _between(emitters, emitters.y, (y0 - margin) * pixel_um, (y0 + height + margin) * pixel_um)
+        span = (y0 - margin) * pixel_um, (y0 + height + margin) * pixel_um
+        rows = join([_between(part, part.y, *span) for part in parts])
         for x0 in range(0, shape[1], BLOCK_PX):
             width = min(BLOCK_PX, shape[1] - x0)
             block = _between(rows, rows.x, (x0 - margin) * pixel_um, (x0 + width + margin) * pixel_um)

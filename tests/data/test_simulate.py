@@ -23,7 +23,7 @@ def point(y: float, x: float, defocus: float = 0.0) -> Emitters:
 def test_a_point_becomes_a_spot_of_the_right_place_width_and_light(defocus: float) -> None:
     """Second moments add: spot^2 + defocus^2 + what sharing light among four pixels adds (p (1 - p) pixels^2)."""
     pixel, fwhm = 0.03, 0.2
-    spot = render(point(2.0, 2.507, defocus), (134, 160), pixel, (fwhm,))[0].double()
+    spot = render([point(2.0, 2.507, defocus)], (134, 160), pixel, (fwhm,))[0].double()
     assert spot.sum().item() == pytest.approx(1, abs=1e-3)
     x = (torch.arange(160, dtype=torch.float64) + 0.5) * pixel
     mean = (spot.sum(0) * x).sum().item()
@@ -37,8 +37,8 @@ def test_blocks_leave_no_trace() -> None:
     """A spot on the corner of four blocks is the spot that a single block renders."""
     pixel = 0.03
     edge = BLOCK_PX * pixel
-    across = render(point(edge, edge, 0.4), (BLOCK_PX + 40, BLOCK_PX + 40), pixel, (0.2,))[0]
-    alone = render(point(edge - 984 * pixel, edge - 984 * pixel, 0.4), (80, 80), pixel, (0.2,))[0]
+    across = render([point(edge, edge, 0.4)], (BLOCK_PX + 40, BLOCK_PX + 40), pixel, (0.2,))[0]
+    alone = render([point(edge - 984 * pixel, edge - 984 * pixel, 0.4)], (80, 80), pixel, (0.2,))[0]
     torch.testing.assert_close(across[984:, 984:], alone, atol=1e-6, rtol=0)
 
 
@@ -64,6 +64,15 @@ def test_target_and_input_have_the_same_mean_and_the_target_is_sharper(structure
     assert field.target.mean() == pytest.approx(field.degraded.mean(), rel=0.03)
     binned = field.target.reshape(96, scale, 96, scale).mean((1, 3))
     assert np.quantile(binned, 0.999) > np.quantile(field.degraded, 0.999)
+
+
+def test_depth_zero_puts_everything_in_focus() -> None:
+    """Then the truth has the finest spots everywhere, so it differs more from neighbour to neighbour."""
+    config = SimulationConfig(size_px=64, photons=(300, 300), density=(2, 2), haze=(0, 0))
+    sharp, deep = (
+        simulate_pair(config.model_copy(update={"depth": depth}), 3, 1, "microtubules").target for depth in (0.0, 5.0)
+    )
+    assert np.abs(np.diff(sharp)).sum() > 1.2 * np.abs(np.diff(deep)).sum()
 
 
 def test_photons_set_the_noise_free_peak() -> None:
