@@ -59,8 +59,11 @@ def load(model: str | Path, *, device: str = "auto", precision: str = "auto") ->
     if chosen.type == "cuda":
         repeatable_cuda()
     path = _locate(model)
-    with path.open("rb") as file:
-        magic = file.read(4)
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
     if magic == ZIP_MAGIC:
         return _load_torchscript(path, chosen, precision)
     if magic.startswith(PICKLE_MAGIC):
