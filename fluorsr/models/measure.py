@@ -186,7 +186,15 @@ class _Probe:
                 return None
             if all(depth is not None for depth in felt):
                 return max(depth for depth in felt if depth is not None)
+            if ends == ENDS[0] and self._felt_everywhere(4 * unit):
+                return None
         return None
+
+    def _felt_everywhere(self, length: int) -> bool:
+        """Whether one pixel in a corner of a strip is felt at its far end: attention over longer ones takes minutes."""
+        strip = self.image(self.base, length)
+        strip[..., 0, 0] = math.nan
+        return bool(torch.isnan(self(strip)[..., -self.scale :]).all())
 
     def _felt(self, end: int, turned: bool) -> int | None:
         """How far the ends of a strip 4 `end` pixels long are felt; None where its middle is not clean."""

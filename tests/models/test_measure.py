@@ -173,6 +173,40 @@ def test_torchscript_is_measured_as_the_module():
     assert measure(freeze(model, torch.rand(1, 1, 32, 32))) == measure(model)
 
 
+class WindowAttention(nn.Module):
+    """Attention within windows of 8 x 8 pixels, as in a Swin transformer; every other layer shifts them cyclically."""
+
+    def __init__(self, shift: int) -> None:
+        super().__init__()
+        self.shift, self.qkv = shift, nn.Linear(4, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.roll(x, (-self.shift, -self.shift), (2, 3))
+        batch, channels, height, width = x.shape
+        windows = x.view(batch, channels, height // 8, 8, width // 8, 8).permute(0, 2, 4, 3, 5, 1)
+        query, key, value = self.qkv(windows.reshape(-1, 64, channels)).chunk(3, dim=-1)
+        mixed = (torch.softmax(query @ key.mT, dim=-1) @ value).view(windows.shape)
+        x = x + mixed.permute(0, 5, 1, 3, 2, 4).reshape(x.shape)
+        return torch.roll(x, (self.shift, self.shift), (2, 3))
+
+
+def test_window_attention():
+    # from a window's edge: convolution 1, windows 8, shifted windows 12, windows 16, shifted 20, convolution 21; then
+    # rounded up to the windows
+    torch.manual_seed(0)
+    layers = [WindowAttention(shift) for shift in (0, 4, 0, 4)]
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), *layers, nn.Conv2d(4, 1, 3, padding=1))
+    assert measure(model.eval()) == Measured(1, 1, 24, 8, exact=True)
+
+
+def test_attention_over_everything_is_not_exact():
+    def attend(x: Tensor) -> Tensor:
+        pixels = x.flatten(1)[..., None]
+        return x + (torch.softmax(pixels @ pixels.mT, dim=-1) @ pixels).view(x.shape)
+
+    assert measure(attend) == Measured(1, 1, 16, 1, exact=False)
+
+
 def test_frames_may_be_given():
     anything = Lambda(lambda x: x.mean(dim=1, keepdim=True))
     assert measure(anything).frames == 1
