@@ -11,6 +11,7 @@ from collections.abc import Callable
 import typer
 from rich.console import Console
 
+from fluorsr.cli.data import data
 from fluorsr.cli.demo import demo
 from fluorsr.cli.infer import infer
 from fluorsr.cli.info import info
@@ -30,6 +31,7 @@ app = typer.Typer(
 VERBS: tuple[Callable[..., None], ...] = (infer, verify, info, models, simulate, train, demo)
 for verb in VERBS:
     app.command()(verb)
+app.add_typer(data, name="data")
 
 infer_app = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_enable=False, add_completion=False)
 infer_app.command()(infer)
