@@ -29,10 +29,11 @@ from fluorsr.errors import InputError
 class SimIllumination(pydantic.BaseModel):
     """What the illuminator is set to, and how well it keeps to it.
 
-    angles, phases       directions of the stripes, and steps of one period at each
+    directions_rad       of k against the x axis, towards y, one for each angle; `even_directions` spaces them evenly
+    phases               equal steps over one period of the first order, at each angle
     period_um            of the first order; with three beams the second has half of it
-    modulation           contrast of each order: (m1,) for two beams, (m1, m2) for three
-    first_angle_rad      of k against the x axis, towards y; the others follow in steps of pi / angles
+    modulation           contrast of each order at its best: (m1,) for two beams, (m1, m2) for three
+    modulation_loss      share of it that an angle may lose, drawn evenly up to this: beams never overlap quite alike
     first_phase_rad      of the first order at (0, 0) in the first frame of each angle
     angle_error_rad      standard deviation of each direction from its nominal one
     phase_error_rad      standard deviation of each frame's phase from its nominal one
@@ -42,11 +43,13 @@ class SimIllumination(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
-    angles: int = pydantic.Field(default=3, ge=1, le=32)
+    directions_rad: tuple[float, ...] = pydantic.Field(
+        default=(0.0, math.pi / 3, 2 * math.pi / 3), min_length=1, max_length=32
+    )
     phases: int = pydantic.Field(default=5, ge=1, le=32)
     period_um: float = pydantic.Field(default=0.494, gt=0)
     modulation: tuple[float, ...] = pydantic.Field(default=(0.6, 0.5), min_length=1, max_length=2)
-    first_angle_rad: float = 0.0
+    modulation_loss: float = pydantic.Field(default=0.0, ge=0, le=1)
     first_phase_rad: float = 0.0
     angle_error_rad: float = pydantic.Field(default=0.0, ge=0)
     phase_error_rad: float = pydantic.Field(default=0.0, ge=0)
@@ -80,6 +83,11 @@ class SimIllumination(pydantic.BaseModel):
         return 1 + len(self.modulation)
 
     @property
+    def frames(self) -> int:
+        """Raw frames of one series: angles times phases."""
+        return len(self.directions_rad) * self.phases
+
+    @property
     def axial_per_um(self) -> float:
         """Cycles per um of the first order's fading along z; 0 with two beams, whose stripes do not change with z."""
         if self.beams == 2:
@@ -88,21 +96,27 @@ class SimIllumination(pydantic.BaseModel):
         return sphere - math.sqrt(sphere**2 - 1 / self.period_um**2)
 
 
+def even_directions(angles: int, first_rad: float = 0.0) -> tuple[float, ...]:
+    """`angles` directions, pi / angles apart: stripes look the same after half a turn."""
+    return tuple(first_rad + math.pi * angle / angles for angle in range(angles))
+
+
 @dataclass(frozen=True)
 class SimFrames:
     """The stripes of each frame as they were, errors included; all float64, frame = phases * angle + phase.
 
     wave_per_um   [F, 2] (y, x) of the first order;  phase_rad  [F] of the first order at (0, 0)
-    drift_um      [F, 2] (y, x) where the specimen stands, (0, 0) in the first frame
+    modulation    [F, orders] contrast;  drift_um  [F, 2] (y, x) where the specimen stands, (0, 0) in the first frame
     """
 
     wave_per_um: Tensor
     phase_rad: Tensor
+    modulation: Tensor
     drift_um: Tensor
 
-    def orders_per_um(self, orders: int) -> Tensor:
-        """Where orders 1 .. `orders` lie in frequency space: [F, orders, 2] (y, x), cycles per um."""
-        return self.wave_per_um[:, None] * torch.arange(1, orders + 1).to(self.wave_per_um)[:, None]
+    def orders_per_um(self) -> Tensor:
+        """Where the orders lie in frequency space: [F, orders, 2] (y, x), cycles per um; mirrored at minus that."""
+        return self.wave_per_um[:, None] * torch.arange(1, self.modulation.shape[1] + 1).to(self.wave_per_um)[:, None]
 
 
 def sim_frames(illumination: SimIllumination, generator: torch.Generator | None = None) -> SimFrames:
@@ -111,19 +125,22 @@ def sim_frames(illumination: SimIllumination, generator: torch.Generator | None 
     Raises InputError where errors are asked for and there is no generator.
     """
     s = illumination
-    if generator is None and max(s.angle_error_rad, s.phase_error_rad, s.drift_um) > 0:
-        raise InputError("angle, phase and drift errors are drawn at random; give a torch.Generator, or set them to 0")
+    if generator is None and max(s.angle_error_rad, s.phase_error_rad, s.drift_um, s.modulation_loss) > 0:
+        raise InputError("errors of the illumination are drawn at random; give a torch.Generator, or set them to 0")
     f64 = torch.float64
-    angle = s.first_angle_rad + math.pi / s.angles * torch.arange(s.angles, dtype=f64)
-    phase = (s.first_phase_rad + 2 * math.pi / s.phases * torch.arange(s.phases, dtype=f64)).repeat(s.angles)
-    drift = torch.zeros(s.angles * s.phases, 2, dtype=f64)
+    angle = torch.tensor(s.directions_rad, dtype=f64)
+    modulation = torch.tensor(s.modulation, dtype=f64).expand(len(angle), -1)
+    phase = (s.first_phase_rad + 2 * math.pi / s.phases * torch.arange(s.phases, dtype=f64)).repeat(len(angle))
+    drift = torch.zeros(s.frames, 2, dtype=f64)
     if generator is not None:
         angle = angle + s.angle_error_rad * torch.randn(angle.shape, generator=generator, dtype=f64)
         phase = phase + s.phase_error_rad * torch.randn(phase.shape, generator=generator, dtype=f64)
         steps = s.drift_um * torch.randn(drift.shape, generator=generator, dtype=f64)
         drift = torch.cumsum(steps, 0) - steps[0]
-    angle = angle.repeat_interleave(s.phases)
-    return SimFrames(torch.stack((torch.sin(angle), torch.cos(angle)), 1) / s.period_um, phase, drift)
+        lost = s.modulation_loss * torch.rand((len(angle), 1), generator=generator, dtype=f64)
+        modulation = modulation * (1 - lost)
+    wave = torch.stack((torch.sin(angle), torch.cos(angle)), 1) / s.period_um
+    return SimFrames(wave.repeat_interleave(s.phases, 0), phase, modulation.repeat_interleave(s.phases, 0), drift)
 
 
 def sim_patterns(
@@ -136,16 +153,17 @@ def sim_patterns(
     """Relative intensity, 1 on average: [F, Y, X] float64 in focus, or [F, Z, Y, X] at heights z_um [Z].
 
     shape, pixel_size_um   (y, x);  values are those at pixel centres, (index + 0.5) * pixel_size_um
-    Differentiable in the frames' waves and phases, and in z_um.
+    Differentiable in the frames' waves, phases and modulation, and in z_um.
     """
     wave = frames.wave_per_um
     y, x = ((torch.arange(n).to(wave) + 0.5) * step for n, step in zip(shape, pixel_size_um, strict=True))
     turns = wave[:, 0, None, None] * y[:, None] + wave[:, 1, None, None] * x
     theta = 2 * math.pi * turns + frames.phase_rad[:, None, None]
-    first = illumination.modulation[0] * torch.cos(theta)
+    modulation = frames.modulation[:, :, None, None]
+    first = modulation[:, 0] * torch.cos(theta)
     rest = torch.ones_like(first)
     if illumination.beams == 3:
-        rest = rest + illumination.modulation[1] * torch.cos(2 * theta)
+        rest = rest + modulation[:, 1] * torch.cos(2 * theta)
     if z_um is None:
         return rest + first
     fading = torch.cos(2 * math.pi * illumination.axial_per_um * z_um.to(wave))

@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from fluorsr.errors import InputError
-from fluorsr.optics.illumination import SimIllumination, sim_frames, sim_patterns
+from fluorsr.optics.illumination import SimIllumination, even_directions, sim_frames, sim_patterns
 
 f64 = torch.float64
 
@@ -21,11 +21,10 @@ def test_three_beams_interfere_as_plane_waves_do() -> None:
     k, sphere = 1 / period_um, n / wavelength_um
     total = centre**2 + 2
     s = SimIllumination(
-        angles=1,
+        directions_rad=(angle,),
         phases=1,
         period_um=period_um,
         modulation=(4 * centre / total, 2 / total),
-        first_angle_rad=angle,
         first_phase_rad=phase,
         wavelength_nm=488,
         index_sample=n,
@@ -57,12 +56,14 @@ def test_two_beams_draw_one_order_at_all_depths() -> None:
 
 def test_orders_lie_where_theory_puts_them() -> None:
     """Their peaks in the Fourier transform, found by a correlation with the wave at exactly that frequency."""
-    s = SimIllumination(period_um=0.494, modulation=(0.6, 0.4), first_angle_rad=0.2, first_phase_rad=0.5)
+    s = SimIllumination(
+        period_um=0.494, modulation=(0.6, 0.4), directions_rad=even_directions(3, 0.2), first_phase_rad=0.5
+    )
     frames = sim_frames(s)
     side, pixel_um = 512, 0.03
     patterns = sim_patterns(s, frames, (side, side), (pixel_um, pixel_um))
     assert patterns.shape == (15, side, side)
-    orders = frames.orders_per_um(2)
+    orders = frames.orders_per_um()
     assert orders.shape == (15, 2, 2)
     np.testing.assert_allclose(torch.linalg.vector_norm(orders, dim=-1), np.tile([1 / 0.494, 2 / 0.494], (15, 1)))
     place = (np.arange(side) + 0.5) * pixel_um
@@ -84,7 +85,7 @@ def test_orders_lie_where_theory_puts_them() -> None:
 
 def test_frames_come_angle_by_angle_and_add_up_to_even_light() -> None:
     """Frame = phases * angle + phase; over the phases of an angle both orders cancel."""
-    s = SimIllumination(angles=3, phases=5, first_angle_rad=0.1, modulation=(0.6, 0.5))
+    s = SimIllumination(directions_rad=even_directions(3, 0.1), phases=5, modulation=(0.6, 0.5))
     frames = sim_frames(s)
     angle = torch.atan2(frames.wave_per_um[:, 0], frames.wave_per_um[:, 1])
     np.testing.assert_allclose(angle, np.repeat(0.1 + np.arange(3) * np.pi / 3, 5), atol=1e-12)
@@ -95,9 +96,16 @@ def test_frames_come_angle_by_angle_and_add_up_to_even_light() -> None:
 
 
 def test_errors_have_the_spread_that_was_asked_for() -> None:
-    s = SimIllumination(angles=32, phases=32, angle_error_rad=0.01, phase_error_rad=0.2, drift_um=0.005)
+    s = SimIllumination(
+        directions_rad=even_directions(32),
+        phases=32,
+        angle_error_rad=0.01,
+        phase_error_rad=0.2,
+        drift_um=0.005,
+        modulation_loss=0.4,
+    )
     frames = sim_frames(s, torch.Generator().manual_seed(3))
-    ideal = sim_frames(s.model_copy(update={"angle_error_rad": 0.0, "phase_error_rad": 0.0, "drift_um": 0.0}))
+    ideal = sim_frames(SimIllumination(directions_rad=even_directions(32), phases=32))
     assert float((frames.phase_rad - ideal.phase_rad).std()) == pytest.approx(0.2, rel=0.1)
     angles = [torch.atan2(f.wave_per_um[::32, 0], f.wave_per_um[::32, 1]) for f in (frames, ideal)]
     off = torch.remainder(angles[0] - angles[1] + math.pi / 2, math.pi) - math.pi / 2
@@ -105,6 +113,10 @@ def test_errors_have_the_spread_that_was_asked_for() -> None:
     np.testing.assert_allclose(frames.wave_per_um.norm(dim=1), 1 / 0.494)
     assert frames.drift_um[0].tolist() == [0.0, 0.0]
     assert float(frames.drift_um.diff(dim=0).std()) == pytest.approx(0.005, rel=0.1)
+    kept = frames.modulation / torch.tensor(s.modulation)
+    assert 0.6 <= float(kept.min()) < 0.65
+    assert 0.95 < float(kept.max()) <= 1
+    np.testing.assert_allclose(kept.reshape(32, 64), kept.reshape(32, 64)[:, :1].expand(-1, 64), rtol=1e-6)
     again = sim_frames(s, torch.Generator().manual_seed(3))
     assert torch.equal(frames.phase_rad, again.phase_rad)
 
