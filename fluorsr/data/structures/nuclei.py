@@ -1,0 +1,261 @@
+"""Nuclei: an envelope, chromatin in domains, and dark nucleoli."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import pydantic
+from numpy.typing import NDArray
+
+from fluorsr.data.structures.cell import Cell
+from fluorsr.data.structures.emitters import Emitters, emitters, join
+from fluorsr.data.structures.parameters import Amount, Parameters, Positive, Share, draw, draw_one
+
+Float64 = NDArray[np.float64]
+
+GRAIN_UM = 0.1
+"""Spacing of the texture's samples; TEXTURE (z, y, x) of them repeat."""
+TEXTURE = (48, 128, 128)
+_VARIANTS = 4
+
+
+class Nuclei(Parameters):
+    """Once a specimen: density, contrast, envelope share, sites. Each nucleus: size, shape, texture, nucleoli.
+
+    per_um2         1 in 1000 square micrometres is a confluent layer; nuclei never overlap
+    length_um       long axis, 10 to 20 um;  aspect  short to long axis;  height_um  3 to 8 um in adherent cells
+                    (HeLa and fibroblasts: Milo and Phillips, Cell Biology by the Numbers)
+    domain_um       size of chromatin domains, 0.2 to 1 um (Cremer et al. 2015);  contrast  sd of log density
+    rim             extra chromatin within 0.2 um of the envelope and of nucleoli, relative (heterochromatin)
+    nucleoli        number, 1 to 5;  nucleolus_um  radius, 0.6 to 1.6 um;  nucleolar_light  left inside them
+    chromocentres   number of bright foci of 0.3 to 0.6 um radius, as mouse nuclei have (10 to 25); none by default
+    envelope        share of the light that is a thin shell: 0 a DNA stain, 1 a lamin stain
+    labels_per_um3  mean light of the chromatin;  spacing_um  between the sites that hold it (twice that along z)
+    """
+
+    per_um2: Amount = (0.001, 0.003)
+    length_um: Positive = (11.0, 19.0)
+    aspect: Share = (0.6, 0.95)
+    height_um: Positive = (3.0, 6.0)
+    domain_um: Positive = (0.25, 0.7)
+    contrast: Amount = (0.5, 1.1)
+    rim: Amount = (0.2, 0.9)
+    nucleoli: Amount = (1.0, 5.0)
+    nucleolus_um: Positive = (0.6, 1.6)
+    nucleolar_light: Share = (0.1, 0.4)
+    chromocentres: Amount = (0.0, 0.0)
+    envelope: Share = (0.0, 0.1)
+    labels_per_um3: Positive = (200.0, 800.0)
+    spacing_um: float = pydantic.Field(default=0.08, ge=0.02, le=0.3)
+
+    cell_um: ClassVar[float] = 24.0
+
+    @property
+    def reach_um(self) -> float:
+        """Half of the longest axis, with the irregular outline."""
+        return 0.6 * self.length_um[1]
+
+
+class Ellipsoids(NamedTuple):
+    """The nuclei of a cell: centres z, y, x, half axes (z, long, short), turn of the long axis; float64 [n].
+
+    object   the number of each among the candidates of its cell
+    """
+
+    z: Float64
+    y: Float64
+    x: Float64
+    half: tuple[Float64, Float64, Float64]
+    turn: Float64
+    object: NDArray[np.int64]
+
+
+def nuclei(cell: Cell, parameters: Nuclei) -> Emitters:
+    """The nuclei whose centres lie in a cell."""
+    specimen = cell.specimen()
+    contrast = draw_one(specimen, parameters.contrast)
+    domain = draw_one(specimen, parameters.domain_um)
+    envelope = draw_one(specimen, parameters.envelope)
+    light = draw_one(specimen, parameters.labels_per_um3)
+    bodies = ellipsoids(cell, parameters)
+    parts = []
+    for i in np.flatnonzero(cell.sees(bodies.y, bodies.x, parameters.reach_um)):
+        shape = _Shape(cell.rng(100 + int(bodies.object[i])), bodies, int(i), parameters)
+        if envelope < 1:
+            parts.append(_chromatin(cell, shape, parameters, (contrast, domain, light * (1 - envelope))))
+        if envelope > 0:
+            parts.append(_envelope(cell, shape, light * envelope, parameters))
+    return join(parts)
+
+
+def ellipsoids(cell: Cell, parameters: Nuclei) -> Ellipsoids:
+    """The nuclei of a cell: of candidates that overlap, only the one with the lowest mark stays (Matern 1960, II)."""
+    own = _candidates(cell, parameters)
+    # Two outlines reach at most 1.2 lengths: within the neighbouring cells as long as those are larger.
+    span = math.ceil(1.2 * parameters.length_um[1] / cell.side_um)
+    around = range(-span, span + 1)
+    others = []
+    for row in around:
+        for column in around:
+            there = _candidates(cell.neighbour(row, column), parameters) if (row or column) else own
+            shift = np.array([0, row * cell.side_um, column * cell.side_um, 0, 0, 0, 0, 0])
+            others.append(there + shift[:, None])
+    every = np.concatenate(others, axis=1)
+    y, x, size, mark = own[1], own[2], own[4], own[7]
+    apart = np.hypot(y[:, None] - every[1], x[:, None] - every[2]) < 1.05 * (size[:, None] + every[4])
+    kept = np.flatnonzero(~(apart & (every[7] < mark[:, None])).any(axis=1))
+    z, y, x, high, long, short, turn, _ = own[:, kept]
+    return Ellipsoids(z, y, x, (high, long, short), turn, kept)
+
+
+def _candidates(cell: Cell, parameters: Nuclei) -> Float64:
+    """Rows z, y, x, the three half axes, turn, mark [8, n] of the nuclei that a cell proposes."""
+    rng = cell.rng(1)
+    density = draw_one(cell.specimen(), parameters.per_um2)
+    # Overlapping ones go, so that more have to be proposed (Matern's second process); crowded layers saturate.
+    longest = sum(parameters.length_um) / 2
+    disc = math.pi * (0.85 * longest) ** 2
+    proposed = -math.log(max(1 - density * disc, 0.05)) / disc
+    n = int(rng.poisson(proposed * cell.side_um**2))
+    y, x = rng.uniform(0, cell.side_um, n), rng.uniform(0, cell.side_um, n)
+    long = draw(rng, parameters.length_um, n) / 2
+    short = long * draw(rng, parameters.aspect, n)
+    high = draw(rng, parameters.height_um, n) / 2
+    # The focus lies somewhere in the middle half of the nucleus.
+    z = rng.uniform(-0.5, 0.5, n) * high
+    turn, mark = rng.uniform(0, math.pi, n), rng.random(n)
+    return np.stack((z, y, x, high, long, short, turn, mark))
+
+
+class _Shape:
+    """One nucleus: its outline, its nucleoli and foci, and where in the texture it lies."""
+
+    def __init__(self, rng: np.random.Generator, bodies: Ellipsoids, i: int, parameters: Nuclei) -> None:
+        self.centre = float(bodies.z[i]), float(bodies.y[i]), float(bodies.x[i])
+        self.half = float(bodies.half[0][i]), float(bodies.half[1][i]), float(bodies.half[2][i])
+        self.cos, self.sin = math.cos(float(bodies.turn[i])), math.sin(float(bodies.turn[i]))
+        self.object = int(bodies.object[i])
+        self.waves = rng.uniform(0, 2 * math.pi, 3), rng.uniform(0.3, 1.0, 3) * (0.05, 0.03, 0.015)
+        self.rim = draw_one(rng, parameters.rim)
+        self.texture = int(rng.integers(_VARIANTS)), rng.integers(0, 4096, 3)
+        self.light = float(rng.lognormal(0, 0.2))
+        self.nucleoli = self._balls(rng, parameters.nucleoli, parameters.nucleolus_um, 0.6)
+        self.dark = draw_one(rng, parameters.nucleolar_light)
+        self.foci = self._balls(rng, parameters.chromocentres, (0.3, 0.6), 0.8)
+
+    def _balls(
+        self, rng: np.random.Generator, many: tuple[float, float], radius: tuple[float, float], within: float
+    ) -> list[tuple[float, float, float, float]]:
+        """Centres relative to the half axes, and radii in micrometres."""
+        n = round(draw_one(rng, many))
+        direction = rng.standard_normal((n, 3))
+        direction *= (within * np.cbrt(rng.random(n)) / np.maximum(np.linalg.norm(direction, axis=1), 1e-9))[:, None]
+        sizes = draw(rng, radius, n)
+        return [(float(z), float(u), float(v), float(size)) for (z, u, v), size in zip(direction, sizes, strict=True)]
+
+    def inner(self, z: Float64, y: Float64, x: Float64) -> tuple[Float64, Float64, Float64, Float64]:
+        """Positions in units of the half axes (z, long, short), and the square of the relative radius."""
+        dy, dx = y - self.centre[1], x - self.centre[2]
+        long, short = (dy * self.sin + dx * self.cos) / self.half[1], (dy * self.cos - dx * self.sin) / self.half[2]
+        high = (z - self.centre[0]) / self.half[0]
+        outline = self.outline(np.arctan2(short, long))
+        return high, long, short, high**2 + (long**2 + short**2) / outline**2
+
+    def outline(self, angle: Float64) -> Float64:
+        """The radius of the outline relative to the ellipse: smooth dents and bulges."""
+        phases, amplitudes = self.waves
+        bumps: Float64 = 1 + sum(
+            a * np.cos(m * angle + p) for m, a, p in zip((2, 3, 5), amplitudes, phases, strict=True)
+        )
+        return bumps
+
+
+def _chromatin(cell: Cell, shape: _Shape, parameters: Nuclei, drawn: tuple[float, float, float]) -> Emitters:
+    """Sites on a jittered lattice in the nucleus, as bright as the chromatin is dense there."""
+    contrast, domain, light = drawn
+    spacing = (2 * parameters.spacing_um, parameters.spacing_um, parameters.spacing_um)
+    reach = (shape.half[0], parameters.reach_um, parameters.reach_um)
+    start, stop = zip((-math.inf, math.inf), *zip(*cell.window, strict=True), strict=True)
+    low = [max(c - r, w - s) for c, r, w, s in zip(shape.centre, reach, start, spacing, strict=True)]
+    high = [min(c + r, w + s) for c, r, w, s in zip(shape.centre, reach, stop, spacing, strict=True)]
+    axes = [np.arange(math.floor(a / s), math.ceil(b / s) + 1) for a, b, s in zip(low, high, spacing, strict=True)]
+    index = [line.ravel() for line in np.meshgrid(*axes, indexing="ij")]
+    # Sites may lie a little outside the cell: shift all indices to be non-negative.
+    number = ((index[0] + 4096) * 8192 + index[1] + 4096) * 8192 + index[2] + 4096
+    jitter = cell.uniform(1000 + shape.object, number)
+    z, y, x = ((i + u) * s for i, u, s in zip(index, jitter, spacing, strict=True))
+    u, v, w, radius2 = shape.inner(z, y, x)
+    inside = radius2 < 1
+    z, y, x, u, v, w, radius2 = (column[inside] for column in (z, y, x, u, v, w, radius2))
+    density = np.exp(contrast * _lookup(shape, u, v, w, domain) - contrast**2 / 2)
+    # Depth below the envelope, to first order in the radius: heterochromatin lines it.
+    depth = (1 - np.sqrt(radius2)) * (shape.half[1] + shape.half[2]) / 2
+    density *= 1 + shape.rim * np.exp(-depth / 0.2)
+    for ball in shape.nucleoli:
+        out = _outside(shape, ball, u, v, w)
+        density *= shape.dark + (1 - shape.dark) / (1 + np.exp(np.clip(-out / 0.06, -50, 50)))
+        density *= 1 + shape.rim * np.exp(-np.abs(out - 0.1) / 0.1)
+    for ball in shape.foci:
+        density += 5 / (1 + np.exp(np.clip(_outside(shape, ball, u, v, w) / 0.06, -50, 50)))
+    density *= shape.light * light * math.prod(spacing)
+    return emitters(z, y, x, density)
+
+
+def _outside(shape: _Shape, ball: tuple[float, float, float, float], u: Float64, v: Float64, w: Float64) -> Float64:
+    """Distance from the surface of a ball inside the nucleus in micrometres, negative within."""
+    high, long, short = shape.half
+    away = ((u - ball[0]) * high) ** 2 + ((v - ball[1]) * long) ** 2 + ((w - ball[2]) * short) ** 2
+    distance: Float64 = np.sqrt(away) - ball[3]
+    return distance
+
+
+def _lookup(shape: _Shape, u: Float64, v: Float64, w: Float64, domain: float) -> Float64:
+    """The texture, stretched to the size of the domains, at positions in the nucleus: mean 0, variance 1."""
+    variant, offset = shape.texture
+    texture = _textures()[variant]
+    scale = 0.4 / domain / GRAIN_UM
+    index = [
+        (np.floor(part * half * scale).astype(np.int64) + shift) % size
+        for part, half, shift, size in zip((u, v, w), shape.half, offset, TEXTURE, strict=True)
+    ]
+    values: Float64 = texture.ravel()[(index[0] * TEXTURE[1] + index[1]) * TEXTURE[2] + index[2]].astype(np.float64)
+    return values
+
+
+@functools.cache
+def _textures() -> list[NDArray[np.float32]]:
+    """Periodic noise [TEXTURE] with domains of about 0.4 um and detail down to 0.15 um."""
+    made = []
+    for variant in range(_VARIANTS):
+        rng = np.random.Generator(np.random.Philox(key=variant))
+        frequency = np.sqrt(sum(f**2 for f in np.meshgrid(*map(np.fft.fftfreq, TEXTURE), indexing="ij"))) / GRAIN_UM
+        frequency = frequency[..., : TEXTURE[2] // 2 + 1]
+        amplitude = np.exp(-((frequency * 0.12) ** 2)) / (1 + (frequency * 0.4) ** 2.5)
+        # Long waves are left to the shape: they would only look like uneven staining.
+        amplitude *= frequency / (frequency + 0.3)
+        noise = np.fft.irfftn(np.fft.rfftn(rng.standard_normal(TEXTURE)) * amplitude, TEXTURE, axes=(0, 1, 2))
+        made.append((noise / noise.std()).astype(np.float32))
+    return made
+
+
+def _envelope(cell: Cell, shape: _Shape, light: float, parameters: Nuclei) -> Emitters:
+    """Labels all over the surface, 400 sites a square micrometre, with the light of the volume."""
+    high, long, short = shape.half
+    volume = 4 / 3 * math.pi * high * long * short
+    surface = 4 * math.pi * (((high * long) ** 1.6 + (high * short) ** 1.6 + (long * short) ** 1.6) / 3) ** (1 / 1.6)
+    n = int(400 * surface)
+    u, v, w = cell.uniform(5000 + shape.object, np.arange(n))
+    cap = 2 * u - 1
+    angle = 2 * math.pi * v
+    out = np.sqrt(1 - cap**2) * shape.outline(angle)
+    a, b = out * np.cos(angle) * long, out * np.sin(angle) * short
+    y = shape.centre[1] + a * shape.sin + b * shape.cos
+    x = shape.centre[2] + a * shape.cos - b * shape.sin
+    # Uniform on the sphere is not on the ellipsoid: weigh each site by the area that it stands for.
+    across = np.sqrt((cap / high) ** 2 + (1 - cap**2) * ((np.cos(angle) / long) ** 2 + (np.sin(angle) / short) ** 2))
+    kept = cell.sees(y, x, 0.0)
+    weight = across / across.mean() * (0.5 + w) * shape.light * light * volume / n
+    return emitters((shape.centre[0] + cap * high)[kept], y[kept], x[kept], weight[kept])
