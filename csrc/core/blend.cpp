@@ -87,8 +87,11 @@ struct Scratch {
 };
 
 // n pixels from `at` on, faded along y and z. Returns where they are: in the stack itself where one tile shows them.
-const float* gather(const float* at, const Rows& z, const Rows& y, Index n, const Kernels& k, Scratch& scratch) {
+const float* gather(const float* at, const Rows& z, const Rows& y, Index y_stride, Index n, const Kernels& k,
+                    Scratch& scratch) {
     const auto along_y = [&](const float* plane, float* buffer) -> const float* {
+        // By the time the next output row is made, its sources have left the cache for those of other tiles.
+        prefetch(plane + y.offset[0], y_stride, n);
         if (y.count == 1) return plane + y.offset[0];
         k.mix(plane + y.offset[0], plane + y.offset[1], y.weight, buffer, n);
         return buffer;
@@ -143,9 +146,11 @@ BlendCounts blend(const TileStack& tiles, const Grid& grid, const Box& block, co
             for (Index begin = span.start; begin < span.stop; begin += kRun) {
                 const Index n = std::min(kRun, span.stop - begin);
                 const Index in = begin - span.start;
-                const float* values = gather(tiles.data + span.offset[0] + in, z_rows, y_rows, n, k, one);
+                const float* values =
+                    gather(tiles.data + span.offset[0] + in, z_rows, y_rows, tiles.y_stride, n, k, one);
                 if (span.weights != nullptr) {
-                    const float* later = gather(tiles.data + span.offset[1] + in, z_rows, y_rows, n, k, two);
+                    const float* later =
+                        gather(tiles.data + span.offset[1] + in, z_rows, y_rows, tiles.y_stride, n, k, two);
                     k.fade(values, later, span.weights + in, faded, n);
                     values = faded;
                 }

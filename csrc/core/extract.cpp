@@ -4,7 +4,6 @@
 #include "parallel.hpp"
 
 #include <algorithm>
-#include <cstdint>
 #include <stdexcept>
 #include <string>
 
@@ -39,18 +38,6 @@ void check_source(const Index3& shape, const Index3& source_start, const Index3&
     }
 }
 
-// Asks for `bytes` from `at` on. Rows of a tile lie an image row apart, which the processor does not foresee by itself:
-// asking two rows ahead makes extraction 1.4 times as fast.
-void prefetch(std::uintptr_t at, Index bytes) {
-#if defined(__GNUC__) || defined(__clang__)
-    for (Index i = 0; i < bytes; i += 64)
-        __builtin_prefetch(reinterpret_cast<const void*>(at + static_cast<std::uintptr_t>(i)));
-#else
-    (void)at;
-    (void)bytes;
-#endif
-}
-
 }  // namespace
 
 template <class T>
@@ -80,10 +67,9 @@ void extract(const View<const T>& source, const Index3& source_start, const Inde
         one_by_one(0, begin);
         if (source.stride[2] == 1) {
             if (end > begin) {
+                // Rows of a tile lie an image row apart, which the processor does not foresee by itself.
                 const T* first = pixels + (start + begin - source_start[2]);
-                const Index row_bytes = source.stride[1] * static_cast<Index>(sizeof(T));
-                prefetch(reinterpret_cast<std::uintptr_t>(first) + static_cast<std::uintptr_t>(2 * row_bytes),
-                         (end - begin) * static_cast<Index>(sizeof(T)));
+                prefetch(first, 2 * source.stride[1], end - begin);
                 convert(first, target + begin, end - begin, by);
             }
         } else {
