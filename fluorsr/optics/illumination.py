@@ -34,7 +34,7 @@ class SimIllumination(pydantic.BaseModel):
     period_um            of the first order; with three beams the second has half of it
     modulation           contrast of each order at its best: (m1,) for two beams, (m1, m2) for three
     modulation_loss      share of it that an angle may lose, drawn evenly up to this: beams never overlap quite alike
-    first_phase_rad      of the first order at (0, 0) in the first frame of each angle
+    first_phases_rad     of the first order at (0, 0) in the first frame of each angle; all 0 where none are given
     angle_error_rad      standard deviation of each direction from its nominal one
     phase_error_rad      standard deviation of each frame's phase from its nominal one
     drift_um             standard deviation of the specimen's step, per axis, from one frame to the next
@@ -50,7 +50,7 @@ class SimIllumination(pydantic.BaseModel):
     period_um: float = pydantic.Field(default=0.494, gt=0)
     modulation: tuple[float, ...] = pydantic.Field(default=(0.6, 0.5), min_length=1, max_length=2)
     modulation_loss: float = pydantic.Field(default=0.0, ge=0, le=1)
-    first_phase_rad: float = 0.0
+    first_phases_rad: tuple[float, ...] = ()
     angle_error_rad: float = pydantic.Field(default=0.0, ge=0)
     phase_error_rad: float = pydantic.Field(default=0.0, ge=0)
     drift_um: float = pydantic.Field(default=0.0, ge=0)
@@ -64,6 +64,11 @@ class SimIllumination(pydantic.BaseModel):
             raise ValueError(
                 f"period_um {self.period_um} must be at least {shortest:.4f}: {self.beams} beams of "
                 f"{self.wavelength_nm:g} nm in index {self.index_sample:g} cannot draw finer stripes"
+            )
+        if len(self.first_phases_rad) not in (0, len(self.directions_rad)):
+            raise ValueError(
+                f"first_phases_rad has {len(self.first_phases_rad)} phases for {len(self.directions_rad)} directions; "
+                "give one for each, or none"
             )
         cosine = torch.cos(torch.linspace(0, math.pi, 721, dtype=torch.float64))
         m1, m2 = (*self.modulation, 0.0)[:2]
@@ -130,7 +135,8 @@ def sim_frames(illumination: SimIllumination, generator: torch.Generator | None 
     f64 = torch.float64
     angle = torch.tensor(s.directions_rad, dtype=f64)
     modulation = torch.tensor(s.modulation, dtype=f64).expand(len(angle), -1)
-    phase = (s.first_phase_rad + 2 * math.pi / s.phases * torch.arange(s.phases, dtype=f64)).repeat(len(angle))
+    first = torch.tensor(s.first_phases_rad or (0.0,) * len(angle), dtype=f64)
+    phase = (first[:, None] + 2 * math.pi / s.phases * torch.arange(s.phases, dtype=f64)).flatten()
     drift = torch.zeros(s.frames, 2, dtype=f64)
     if generator is not None:
         angle = angle + s.angle_error_rad * torch.randn(angle.shape, generator=generator, dtype=f64)
@@ -149,17 +155,19 @@ def sim_patterns(
     shape: tuple[int, int],
     pixel_size_um: tuple[float, float],
     z_um: Tensor | None = None,
+    *,
+    device: torch.device | str = "cpu",
 ) -> Tensor:
     """Relative intensity, 1 on average: [F, Y, X] float64 in focus, or [F, Z, Y, X] at heights z_um [Z].
 
     shape, pixel_size_um   (y, x);  values are those at pixel centres, (index + 0.5) * pixel_size_um
     Differentiable in the frames' waves, phases and modulation, and in z_um.
     """
-    wave = frames.wave_per_um
+    wave, phase, modulation = (t.to(device) for t in (frames.wave_per_um, frames.phase_rad, frames.modulation))
+    modulation = modulation[:, :, None, None]
     y, x = ((torch.arange(n).to(wave) + 0.5) * step for n, step in zip(shape, pixel_size_um, strict=True))
     turns = wave[:, 0, None, None] * y[:, None] + wave[:, 1, None, None] * x
-    theta = 2 * math.pi * turns + frames.phase_rad[:, None, None]
-    modulation = frames.modulation[:, :, None, None]
+    theta = 2 * math.pi * turns + phase[:, None, None]
     first = modulation[:, 0] * torch.cos(theta)
     rest = torch.ones_like(first)
     if illumination.beams == 3:
