@@ -25,7 +25,7 @@ def test_three_beams_interfere_as_plane_waves_do() -> None:
         phases=1,
         period_um=period_um,
         modulation=(4 * centre / total, 2 / total),
-        first_phase_rad=phase,
+        first_phases_rad=(phase,),
         wavelength_nm=488,
         index_sample=n,
     )
@@ -142,6 +142,7 @@ def test_the_first_order_fades_and_returns_along_z() -> None:
             {"period_um": 0.3},
             "period_um 0.3 must be at least 0.3221: 3 beams of 488 nm in index 1.515 cannot draw finer",
         ),
+        ({"first_phases_rad": (0.1, 0.2)}, "has 2 phases for 3 directions; give one for each, or none"),
         ({"period_um": 0.15, "modulation": (0.5,)}, "must be at least 0.1611: 2 beams"),
     ],
 )
