@@ -10,9 +10,11 @@ so one pipeline, one evaluation and one contract test-suite (tests/contract) ser
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from fluorsr.errors import ModelError
@@ -73,11 +75,11 @@ class RestorerSpec:
         unknown = sorted(set(values) - known)
         if unknown:
             raise ModelError(f"a spec has no {', '.join(unknown)}; this file may come from a newer fluorsr")
-        listed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         try:
-            return cls(**listed)
-        except TypeError as error:
-            raise ModelError(f"the spec is not one of fluorsr's: {error}") from error
+            return TypeAdapter(cls).validate_json(json.dumps(values), strict=True)
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            raise ModelError(f"the spec is not one of fluorsr's: {faults}") from error
 
 
 class Restorer(Protocol):
