@@ -57,7 +57,7 @@ def test_two_beams_draw_one_order_at_all_depths() -> None:
 def test_orders_lie_where_theory_puts_them() -> None:
     """Their peaks in the Fourier transform, found by a correlation with the wave at exactly that frequency."""
     s = SimIllumination(
-        period_um=0.494, modulation=(0.6, 0.4), directions_rad=even_directions(3, 0.2), first_phase_rad=0.5
+        period_um=0.494, modulation=(0.6, 0.4), directions_rad=even_directions(3, 0.2), first_phases_rad=(0.1, 0.5, 0.3)
     )
     frames = sim_frames(s)
     side, pixel_um = 512, 0.03
