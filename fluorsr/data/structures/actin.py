@@ -17,6 +17,10 @@ from fluorsr.data.structures.parameters import Amount, Parameters, Positive, Sha
 Float64 = NDArray[np.float64]
 
 
+PATCHES = 4
+"""Along y and x of a cell, into which the mesh is divided."""
+
+
 class Actin(Parameters):
     """Once a specimen: densities, alignment, sarcomeres, unevenness. Each object: length, width, brightness.
 
@@ -126,18 +130,26 @@ def _bundles(cell: Cell, parameters: Actin, density: float, aligned: float, cort
 
 def _mesh(cell: Cell, parameters: Actin, density: float, cortex: float) -> Emitters:
     """Single filaments in every direction, too dense to tell apart in most places."""
-    if not cell.touches(parameters.mesh_length_um[1] / 2 + 0.2):
-        return join(())
-    rng = cell.rng(3)
-    y, x = cell.scatter(rng, density / mean(parameters.mesh_length_um), parameters.unevenness)
-    n = y.size
-    z, heading = rng.uniform(-cortex / 2, cortex / 2, n), rng.uniform(0, 2 * math.pi, n)
-    length = draw(rng, parameters.mesh_length_um, n)
-    chains = grow(rng, (z, y, x), heading, length, draw(rng, parameters.persistence_um, n))
-    light = draw(rng, parameters.mesh_light, n)
-    place = sites(cell, chains, 40.0, 3, 0.01)
-    bright = cell.uniform(14, place.number)[0]
-    return emitters(*place.position, light[place.chain] / 40.0 * (0.5 + bright))
+    reach = parameters.mesh_length_um[1] / 2 + 0.2
+    side = cell.side_um / PATCHES
+    corners = (np.arange(PATCHES) + 0.5) * side
+    parts = []
+    for row, column in np.ndindex(PATCHES, PATCHES):
+        # Filaments are many and short: only the patches of the cell near the window are drawn.
+        if cell.sees(corners[row : row + 1], corners[column : column + 1], side / 2 + reach).any():
+            patch = row * PATCHES + column
+            rng = cell.rng(100 + patch)
+            square = row * side, column * side, side
+            y, x = cell.scatter(rng, density / mean(parameters.mesh_length_um), parameters.unevenness, square)
+            n = y.size
+            z, heading = rng.uniform(-cortex / 2, cortex / 2, n), rng.uniform(0, 2 * math.pi, n)
+            length = draw(rng, parameters.mesh_length_um, n)
+            chains = grow(rng, (z, y, x), heading, length, draw(rng, parameters.persistence_um, n))
+            light = draw(rng, parameters.mesh_light, n)
+            place = sites(cell, chains, 40.0, 100 + patch, 0.01)
+            bright = cell.uniform(200 + patch, place.number)[0]
+            parts.append(emitters(*place.position, light[place.chain] / 40.0 * (0.5 + bright)))
+    return join(parts)
 
 
 def _ripple(cell: Cell, chains: Chains, purpose: int, smooth: int) -> Float64:

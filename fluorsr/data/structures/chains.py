@@ -80,8 +80,11 @@ def grow(
     steps = int(used.max(initial=2)) - 1
     window = max(1, round(smooth_um / STEP_UM))
     stiffness = np.cbrt(1 / (4 * persistence_um * max(depth_um, 1e-3) ** 2))
-    warm = int(np.ceil(8 / stiffness.min(initial=8.0) / STEP_UM)) if depth_um > 0 else 0
-    turns = rng.standard_normal((2, n, warm + steps + window)) * np.sqrt(STEP_UM / persistence_um)[:, None]
+    warm = int(np.ceil(6 / stiffness.min(initial=8.0) / STEP_UM)) if depth_um > 0 else 0
+    turns = (
+        rng.standard_normal((2, n, warm + steps + window), dtype=np.float32)
+        * np.sqrt(STEP_UM / persistence_um)[:, None]
+    )
     if window > 1:
         summed = np.cumsum(turns, axis=2)
         turns = (summed[..., window:] - summed[..., :-window]) / window

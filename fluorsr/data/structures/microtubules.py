@@ -132,12 +132,12 @@ def _companions(cell: Cell, chains: Chains, paired: float) -> Chains:
     rng = cell.rng(2)
     n, vertices = chains.used.size, chains.y.shape[1]
     chosen = np.flatnonzero(rng.random(n) < paired)
-    wander = rng.standard_normal((2, n, vertices + 40))
+    wander = rng.standard_normal((2, chosen.size, vertices + 40))
     first, span = rng.random(n), rng.random(n)
     summed = np.cumsum(np.cumsum(wander, axis=2), axis=2)
     # Twice smoothed over 2 um, brought to 120 nm rms across and 40 nm along z.
     wander = summed[..., 40:] - 2 * summed[..., 20:-20] + summed[..., :-40]
-    wander = np.clip(wander / 73.0, -2.5, 2.5)[:, chosen]
+    wander = np.clip(wander / 73.0, -2.5, 2.5)
     used = np.maximum(2, (span[chosen] * chains.used[chosen]).astype(np.int64))
     start = (first[chosen] * (chains.used[chosen] - used)).astype(np.int64)
     index = np.minimum(start[:, None] + np.arange(vertices), chains.used[chosen, None] - 1)

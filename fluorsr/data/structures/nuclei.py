@@ -20,6 +20,8 @@ GRAIN_UM = 0.1
 """Spacing of the texture's samples; TEXTURE (z, y, x) of them repeat."""
 TEXTURE = (48, 128, 128)
 _VARIANTS = 4
+SHELL_PER_UM2 = 300.0
+SHELL_PATCHES = (12, 32)
 
 
 class Nuclei(Parameters):
@@ -87,7 +89,7 @@ def nuclei(cell: Cell, parameters: Nuclei) -> Emitters:
         if envelope < 1:
             parts.append(_chromatin(cell, shape, parameters, (contrast, domain, light * (1 - envelope))))
         if envelope > 0:
-            parts.append(_envelope(cell, shape, light * envelope, parameters))
+            parts.append(_envelope(cell, shape, light * envelope))
     return join(parts)
 
 
@@ -161,15 +163,19 @@ class _Shape:
         dy, dx = y - self.centre[1], x - self.centre[2]
         long, short = (dy * self.sin + dx * self.cos) / self.half[1], (dy * self.cos - dx * self.sin) / self.half[2]
         high = (z - self.centre[0]) / self.half[0]
-        outline = self.outline(np.arctan2(short, long))
+        outline = self.outline(long, short)
         return high, long, short, high**2 + (long**2 + short**2) / outline**2
 
-    def outline(self, angle: Float64) -> Float64:
-        """The radius of the outline relative to the ellipse: smooth dents and bulges."""
+    def outline(self, long: Float64, short: Float64) -> Float64:
+        """The radius of the outline relative to the ellipse, in a direction in the plane: smooth dents and bulges."""
         phases, amplitudes = self.waves
-        bumps: Float64 = 1 + sum(
-            a * np.cos(m * angle + p) for m, a, p in zip((2, 3, 5), amplitudes, phases, strict=True)
-        )
+        # cos(m a + p) is the real part of exp(i a)^m exp(i p): powers cost less than cosines of arcs.
+        direction = (long + 1j * short) / np.maximum(np.hypot(long, short), 1e-12)
+        second = direction * direction
+        third = second * direction
+        waves = (second, third, second * third)
+        factors = amplitudes * np.exp(1j * phases)
+        bumps: Float64 = 1 + sum((factor * wave).real for factor, wave in zip(factors, waves, strict=True))
         return bumps
 
 
@@ -241,21 +247,39 @@ def _textures() -> list[NDArray[np.float32]]:
     return made
 
 
-def _envelope(cell: Cell, shape: _Shape, light: float, parameters: Nuclei) -> Emitters:
-    """Labels all over the surface, 400 sites a square micrometre, with the light of the volume."""
+def _envelope(cell: Cell, shape: _Shape, light: float) -> Emitters:
+    """Labels all over the surface, SHELL_PER_UM2 of the mean, with the light of the volume."""
     high, long, short = shape.half
     volume = 4 / 3 * math.pi * high * long * short
     surface = 4 * math.pi * (((high * long) ** 1.6 + (high * short) ** 1.6 + (long * short) ** 1.6) / 3) ** (1 / 1.6)
-    n = int(400 * surface)
-    u, v, w = cell.uniform(5000 + shape.object, np.arange(n))
-    cap = 2 * u - 1
-    angle = 2 * math.pi * v
-    out = np.sqrt(1 - cap**2) * shape.outline(angle)
-    a, b = out * np.cos(angle) * long, out * np.sin(angle) * short
-    y = shape.centre[1] + a * shape.sin + b * shape.cos
-    x = shape.centre[2] + a * shape.cos - b * shape.sin
+    bands, sectors = SHELL_PATCHES
+    each = math.ceil(SHELL_PER_UM2 * surface / (bands * sectors))
+    # Patches of equal measure on the sphere; only those whose corners come near the window are filled.
+    edges = np.meshgrid(np.linspace(-1, 1, bands + 1), np.linspace(0, 2 * math.pi, sectors + 1), indexing="ij")
+    _, corner_y, corner_x = _on_shell(shape, *edges)
+    y, x = _corners(corner_y), _corners(corner_x)
+    middle_y, middle_x = y.mean(axis=0), x.mean(axis=0)
+    radius = 1.2 * np.hypot(y - middle_y, x - middle_x).max(axis=0) + 0.3
+    patch = np.repeat(np.flatnonzero(cell.sees(middle_y, middle_x, radius)), each)
+    number = patch * each + np.arange(patch.size) % each
+    u, v, w = cell.uniform(5000 + shape.object, number)
+    cap, angle = 2 * (patch // sectors + u) / bands - 1, 2 * math.pi * (patch % sectors + v) / sectors
+    z, y, x = _on_shell(shape, cap, angle)
     # Uniform on the sphere is not on the ellipsoid: weigh each site by the area that it stands for.
     across = np.sqrt((cap / high) ** 2 + (1 - cap**2) * ((np.cos(angle) / long) ** 2 + (np.sin(angle) / short) ** 2))
-    kept = cell.sees(y, x, 0.0)
-    weight = across / across.mean() * (0.5 + w) * shape.light * light * volume / n
-    return emitters((shape.centre[0] + cap * high)[kept], y[kept], x[kept], weight[kept])
+    area = across * high * long * short * 4 * math.pi / surface
+    return emitters(z, y, x, area * (0.5 + w) * shape.light * light * volume / (each * bands * sectors))
+
+
+def _on_shell(shape: _Shape, cap: Float64, angle: Float64) -> tuple[Float64, Float64, Float64]:
+    """z, y, x of points of the envelope: relative height -1 to 1, and angle in the plane from the long axis."""
+    long, short = np.cos(angle), np.sin(angle)
+    out = np.sqrt(1 - np.minimum(cap**2, 1)) * shape.outline(long, short)
+    a, b = out * long * shape.half[1], out * short * shape.half[2]
+    y, x = a * shape.sin + b * shape.cos, a * shape.cos - b * shape.sin
+    return shape.centre[0] + cap * shape.half[0], shape.centre[1] + y, shape.centre[2] + x
+
+
+def _corners(grid: Float64) -> Float64:
+    """The four corners [4, n] of each patch between the nodes of a grid."""
+    return np.stack([grid[:-1, :-1], grid[:-1, 1:], grid[1:, :-1], grid[1:, 1:]]).reshape(4, -1)
