@@ -132,11 +132,11 @@ def _mesh(cell: Cell, parameters: Actin, density: float, cortex: float) -> Emitt
     """Single filaments in every direction, too dense to tell apart in most places."""
     reach = parameters.mesh_length_um[1] / 2 + 0.2
     side = cell.side_um / PATCHES
-    corners = (np.arange(PATCHES) + 0.5) * side
+    middles: Float64 = (np.arange(PATCHES, dtype=np.float64) + 0.5) * side
     parts = []
     for row, column in np.ndindex(PATCHES, PATCHES):
         # Filaments are many and short: only the patches of the cell near the window are drawn.
-        if cell.sees(corners[row : row + 1], corners[column : column + 1], side / 2 + reach).any():
+        if cell.sees(middles[row : row + 1], middles[column : column + 1], side / 2 + reach).any():
             patch = row * PATCHES + column
             rng = cell.rng(100 + patch)
             square = row * side, column * side, side

@@ -80,11 +80,9 @@ def grow(
     steps = int(used.max(initial=2)) - 1
     window = max(1, round(smooth_um / STEP_UM))
     stiffness = np.cbrt(1 / (4 * persistence_um * max(depth_um, 1e-3) ** 2))
-    warm = int(np.ceil(6 / stiffness.min(initial=8.0) / STEP_UM)) if depth_um > 0 else 0
-    turns = (
-        rng.standard_normal((2, n, warm + steps + window), dtype=np.float32)
-        * np.sqrt(STEP_UM / persistence_um)[:, None]
-    )
+    warm = int(np.ceil(6 / stiffness.clip(0.03).min(initial=8.0) / STEP_UM)) if depth_um > 0 else 0
+    normal = rng.standard_normal((2, n, warm + steps + window), dtype=np.float32)
+    turns = normal.astype(np.float64) * np.sqrt(STEP_UM / persistence_um)[:, None]
     if window > 1:
         summed = np.cumsum(turns, axis=2)
         turns = (summed[..., window:] - summed[..., :-window]) / window
@@ -104,9 +102,10 @@ def grow(
 
 
 def _rise(turns: Float64, stiffness: Float64, warm: int, steps: int) -> Float64:
-    """The rise of each step: the response z' of the channel, (1 - k s) exp(-k s), to the turns [n, warm + steps]."""
-    s = np.arange(warm + 1) * STEP_UM
-    response = (1 - stiffness[:, None] * s) * np.exp(-stiffness[:, None] * s)
+    """The rise of each step: how far the response of the channel, g(s), to the turns [n, warm + steps] rises in it."""
+    s = np.arange(warm + 2) * STEP_UM
+    # Differences of g, not samples of its slope: they add up to 0, and z does not drift.
+    response = np.diff(s * np.exp(-stiffness[:, None] * s), axis=1) / STEP_UM
     size = 1 << (warm + steps + warm).bit_length()
     tilt = np.fft.irfft(np.fft.rfft(turns, size) * np.fft.rfft(response, size), size)[:, warm : warm + steps]
     return np.clip(tilt, -0.9, 0.9) * STEP_UM

@@ -7,8 +7,9 @@ exact. What sharing does to an image is a small extra blur, of variance (in squa
     linear          2     f (1 - f): 0 to 1/4, 1/6 on average   0 to 5 %, 3.4 % on average
     quadratic       3     1/4 wherever the emitter lies         5 % for every spot, which `sharing_otf` removes
 
-Divide the optical transfer function by `sharing_otf` and the mean blur is gone; after `quadratic` what is left of a
-110 nm spot on 30 nm pixels is wrong by less than 0.1 % of its peak (as in non-uniform Fourier transforms).
+Divide the optical transfer function by `sharing_otf` and the mean blur is gone. What is left, because sampling folds
+high frequencies back, is at most 0.7 % (quadratic) or 5 % (linear) of the peak of a single such spot, and less for the
+many emitters of a filament; against a 280 nm spot it is 0.03 % and 0.7 %.
 """
 
 from __future__ import annotations
