@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from fluorsr.data.findings import Finding, Measured, Report
 from fluorsr.data.judge import MAX_SHIFT_PX, judge
 from fluorsr.data.listing import Listing, find_pairs
 from fluorsr.data.pairs import Pair, open_listing
+from fluorsr.data.sharpness import all_inputs_sharper
 from fluorsr.data.survey import Survey, survey
 from fluorsr.errors import FluorsrError, InputError
 
@@ -65,11 +67,29 @@ def check_pairs(
         measured.append(one)
         findings += found
         digests[pair.name] = _digest(inputs), target.digest
+    findings = _together(measured, findings)
     findings += _leaks(listings) + _copies([one.pair for one in measured], digests)
     progress(len(pairs), len(pairs))
     order = {listing.name: number for number, listing in enumerate(listings)}
     findings.sort(key=lambda finding: order.get(finding.pair.partition("#")[0], -1))
     return Report(Path(path), len(listings), tuple(findings), tuple(measured))
+
+
+def _together(measured: list[Measured], findings: list[Finding]) -> list[Finding]:
+    """Where single pairs are too dim to tell which image is the sharper, all pairs together may tell."""
+    verdicts = [(one.pair.name, one.sharpness) for one in measured if one.sharpness is not None]
+    unclear = {name for name, sharp in verdicts if sharp.verdict == "unclear"}
+    if not unclear or any(sharp.verdict == "target" for _, sharp in verdicts):
+        return findings
+    if not all_inputs_sharper([sharp for _, sharp in verdicts]):
+        return findings
+    text = "; all pairs of the set together tell that its inputs are the sharper ones: swap input and target"
+    return [
+        replace(one, rule="swapped", fault=True, message=one.message.removesuffix("; look at the two") + text)
+        if one.rule == "unclear" and one.pair in unclear
+        else one
+        for one in findings
+    ]
 
 
 def _rule(error: FluorsrError) -> str:

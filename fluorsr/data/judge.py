@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from fluorsr.data.findings import Finding, Measured
 from fluorsr.data.pairs import Pair, read_plane
-from fluorsr.data.registration import LEAST_STRENGTH, Shift, measure_shift
+from fluorsr.data.registration import LEAST_STRENGTH, Shift, measure_shift, overlap
 from fluorsr.data.sharpness import compare_sharpness
 from fluorsr.data.spectra import SMALLEST
 from fluorsr.data.survey import Survey, cells, enlarged
@@ -49,7 +49,8 @@ def judge(
     if not shift.related:
         findings.append(_unrelated(pair, shift))
         return Measured(pair, saturated, shift, None), findings
-    sharpness = compare_sharpness(pixels, reference, (shift.y, shift.x))
+    whole = round(shift.y), round(shift.x)
+    sharpness = compare_sharpness(*overlap(pixels, reference, whole), (shift.y - whole[0], shift.x - whole[1]))
     files = (pair.input_path, pair.target_path)
     if sharpness.verdict == "input":
         message = (

@@ -11,13 +11,13 @@ a pixel by FFT and refined by a Fourier transform upsampled around it (Guizar-Si
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fluorsr.data.spectra import LOWEST_CYCLES, Profile, Rings, moved, profile, rings, spectrum
+from fluorsr.data.spectra import LOWEST_CYCLES, SMALLEST, Profile, Rings, moved, profile, rings, spectrum
 from fluorsr.errors import InputError
 
 UPSAMPLING = 100
@@ -69,7 +69,7 @@ class Shift:
         return self.y * pixel_size_um, self.x * pixel_size_um
 
 
-LEAST_STRENGTH, LEAST_AGREEMENT = 1.3, 0.5
+LEAST_STRENGTH, LEAST_AGREEMENT = 1.5, 0.5
 """Simulated pairs reach a strength of 1.8 and an agreement of 0.65 down to 3 photons (nuclei: 10), real ones of
 wide-field and SIM 5.7 and 0.81. Unrelated fields stay below the one or the other, save where a few bright spots are all
 there is and can be laid on each other: that takes a shift far beyond what a pair may have."""
@@ -78,8 +78,30 @@ there is and can be laid on each other: that takes a shift far beyond what a pai
 def measure_shift(pixels: Tensor, target: Tensor) -> Shift:
     """Shift of `target` against `pixels`, both [Y, X] on the same pixels, up to a quarter of the field.
 
-    Raises InputError where the shapes differ or a side is shorter than 32 pixels.
+    A shift of whole pixels is cropped off and what remains measured again, so that both show the same part of the
+    specimen. Raises InputError where the shapes differ or a side is shorter than 32 pixels.
     """
+    shift = _measure(pixels, target)
+    whole = round(shift.y), round(shift.x)
+    first, second = overlap(pixels, target, whole)
+    if whole == (0, 0) or min(first.shape) < SMALLEST:
+        return shift
+    again = _measure(first, second)
+    if not again.related:
+        return shift
+    # Whether they belong together is the whole field's to say: the part where two images agree best proves little.
+    return replace(shift, y=whole[0] + again.y, x=whole[1] + again.x, error=again.error)
+
+
+def overlap(pixels: Tensor, target: Tensor, shift: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """What both images [Y, X] show where the target is shifted by whole pixels (y, x) against the other."""
+    height, width = pixels.shape
+    y, x = shift
+    first = pixels[max(0, -y) : height - max(0, y), max(0, -x) : width - max(0, x)]
+    return first, target[max(0, y) : height - max(0, -y), max(0, x) : width - max(0, -x)]
+
+
+def _measure(pixels: Tensor, target: Tensor) -> Shift:
     if pixels.shape != target.shape or pixels.ndim != 2:
         raise InputError(
             "a shift is measured between two images [Y, X] of one shape, not "
@@ -88,7 +110,9 @@ def measure_shift(pixels: Tensor, target: Tensor) -> Shift:
     layout = rings(*pixels.shape)
     first, second = spectrum(pixels), spectrum(target)
     at = profile(first, second, layout)
-    weight = at.shares[0] * at.shares[1] * (torch.minimum(*at.shares) >= LEAST_SHARE)
+    # The power of a ring of few frequencies is uncertain, and so is its share.
+    least = (math.sqrt(2) * NEIGHBOURS / torch.sqrt(at.members)).clamp(min=LEAST_SHARE)
+    weight = at.shares[0] * at.shares[1] * (torch.minimum(*at.shares) >= least)
     weight[:LOWEST_CYCLES] = 0.0
     if float(weight.sum()) == 0:
         return Shift(0.0, 0.0, math.inf, 0.0, 0.0)
@@ -203,15 +227,12 @@ def correct_shift(pixels: Tensor, target: Tensor, shift: Shift, scale: int) -> t
 def fourier_shift(image: Tensor, shift_px: tuple[float, float]) -> Tensor:
     """Move the content of an image [Y, X] by (y, x) pixels towards larger indices; float32 [Y, X].
 
-    Exact for band-limited images. Beyond the edges the image is mirrored, so nothing wraps round from the other side.
+    Exact for band-limited images, but for a ripple of under two hundredths along edges that cut through structures: there
+    the image is mirrored, so that nothing wraps round from the other side.
     """
     height, width = image.shape
-    pad_y, pad_x = min(32, height - 1), min(32, width - 1)
-    padded = F.pad(image.double()[None, None], (pad_x, pad_x, pad_y, pad_y), mode="reflect")[0, 0]
-    rows, columns = padded.shape
-    fy = torch.fft.fftfreq(rows, dtype=torch.float64)[:, None]
-    fx = torch.fft.rfftfreq(columns, dtype=torch.float64)[None, :]
-    ramp = torch.exp(-2j * math.pi * (fy * shift_px[0] + fx * shift_px[1]))
-    result = torch.fft.irfft2(torch.fft.rfft2(padded) * ramp, s=(rows, columns))
-    placed: Tensor = result[pad_y : pad_y + height, pad_x : pad_x + width].float()
+    # Mirrored once about each far edge it is periodic without a jump: period 2 n - 2.
+    padded = F.pad(image.double()[None, None], (0, max(0, width - 2), 0, max(0, height - 2)), mode="reflect")[0, 0]
+    transform = moved(torch.fft.rfft2(padded), padded.shape, (-shift_px[0], -shift_px[1]))
+    placed: Tensor = torch.fft.irfft2(transform, s=padded.shape)[:height, :width].float()
     return placed

@@ -49,14 +49,14 @@ class PatchSampler:
         self.patch, self.seed, self.uniform = patch, seed, uniform
         self._step = max(1, patch // STEPS)
         self._sizes: list[tuple[int, int]] = []
-        self._chances: list[NDArray[np.float64]] = []
+        self._running: list[NDArray[np.float64]] = []
         for number, target in enumerate(targets):
             height, width = target.shape[-2] // scale, target.shape[-1] // scale
             if not 1 <= patch <= min(height, width):
                 raise InputError(f"patch {patch} must fit field {number} of {height} x {width} input pixels")
             self._sizes.append((height, width))
-            self._chances.append(_chances(target, patch * scale, self._step * scale))
-            if not np.isfinite(self._chances[-1]).all():
+            self._running.append(np.cumsum(_chances(target, patch * scale, self._step * scale)))
+            if not np.isfinite(self._running[-1][-1]):
                 raise InputError(f"the target of field {number} has pixels that are not finite; check the pairs first")
 
     def __call__(self, index: int) -> Place:
@@ -66,9 +66,9 @@ class PatchSampler:
         last = tuple(n - self.patch for n in self._sizes[field])
         if rng.uniform() < self.uniform:
             return Place(field, int(rng.integers(last[0] + 1)), int(rng.integers(last[1] + 1)))
-        chances = self._chances[field]
-        at = int(np.searchsorted(np.cumsum(chances), rng.uniform() * chances.sum(), side="right"))
-        row, column = divmod(min(at, chances.size - 1), chances.shape[1])
+        running = self._running[field]
+        at = int(np.searchsorted(running, rng.uniform() * running[-1], side="right"))
+        row, column = divmod(min(at, running.size - 1), last[1] // self._step + 1)
         moved = rng.integers(-(self._step // 2), self._step - self._step // 2, 2)
         y, x = row * self._step + int(moved[0]), column * self._step + int(moved[1])
         return Place(field, min(max(y, 0), last[0]), min(max(x, 0), last[1]))

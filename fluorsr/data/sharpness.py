@@ -11,6 +11,7 @@ over the frequency squared, and its slope is the difference of their widths:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,8 +25,10 @@ AGREEMENT = 0.5
 LEAST_DROP = 0.05
 """A ratio that changes by less than this part over all frequencies tells nothing."""
 
-CERTAIN = 3.0
-"""Standard errors that the slope must be away from 0."""
+NORMAL = 3.29
+"""A slope must be away from 0 by as many standard errors as one in a thousand would be by chance."""
+
+FEWEST_RINGS = 6
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def compare_sharpness(pixels: Tensor, target: Tensor, shift_px: tuple[float, flo
     last = LOWEST_CYCLES + int(below[0]) if below.numel() else smooth.numel()
     band = slice(LOWEST_CYCLES, last)
     used = (found.powers[0][band] > 0) & (found.powers[1][band] > 0)
-    if int(used.sum()) < 4:
+    if int(used.sum()) < FEWEST_RINGS:
         return Sharpness(0.0, math.inf, "unclear")
     ratio = 0.5 * torch.log(found.powers[0][band][used] / found.powers[1][band][used])
     q2 = found.frequency[band][used] ** 2
@@ -63,9 +66,30 @@ def compare_sharpness(pixels: Tensor, target: Tensor, shift_px: tuple[float, flo
     slope, error = _fit_line(q2, ratio, weight)
     per_px2 = math.pi**2 / (4 * math.log(2))
     difference, error_px2 = -slope / per_px2, error / per_px2
-    clear = abs(slope) > CERTAIN * error and abs(slope) * float(q2[-1]) > LEAST_DROP
+    clear = abs(slope) > _student(q2.numel() - 2) * error and abs(slope) * float(q2[-1]) > LEAST_DROP
     verdict = ("target" if slope < 0 else "input") if clear else "unclear"
     return Sharpness(math.copysign(math.sqrt(abs(difference)), difference), error_px2, verdict)
+
+
+def all_inputs_sharper(pairs: Sequence[Sharpness]) -> bool:
+    """Whether several pairs taken together, each by its certainty, show the inputs to be the sharper images.
+
+    Each error is doubled: a few rings estimate it poorly. False for fewer than three pairs.
+    """
+    known = [
+        (math.copysign(one.blur_px**2, one.blur_px), 2 * one.error_px2) for one in pairs if one.error_px2 < math.inf
+    ]
+    if len(known) < 3:
+        return False
+    weights = [1 / max(error, 1e-6) ** 2 for _, error in known]
+    mean = sum(w * difference for w, (difference, _) in zip(weights, known, strict=True)) / sum(weights)
+    return mean < -NORMAL / math.sqrt(sum(weights))
+
+
+def _student(freedom: int) -> float:
+    """The quantile of Student's t that belongs to NORMAL of the normal distribution (its expansion in 1 / freedom)."""
+    z = NORMAL
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 def _fit_line(x: Tensor, y: Tensor, weight: Tensor) -> tuple[float, float]:
