@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fluorsr.data.listing import Listing, find_pairs
 from fluorsr.errors import FluorsrError, InputError
@@ -68,17 +69,19 @@ class Pair:
         height, width = (n // shrink * shrink if shrink > 0 else 0 for n in self.size)
         if not height or not width:
             raise InputError(
-                f"pair {self.name} of {self.size} pixels cannot be shrunk by {shrink}; use 1 to {self.size}"
+                f"pair {self.name} of {self.size} pixels cannot be shrunk by {shrink}; use 1 to {min(self.size)}"
             )
-        s, images = self.scale, []
-        for planes, image, factor in (
-            (self.input_planes, self.input, 1),
-            ((self.target_plane,), self.target, s),
-        ):
-            region = slice(0, height * factor), slice(0, width * factor)
-            stack = torch.stack([read_plane(image, plane, *region) for plane in planes])
-            images.append(torch.nn.functional.avg_pool2d(stack, shrink) if shrink > 1 else stack)
-        return images[0], images[1][0]
+        pixels, target = self.cut(0, 0, height, width)
+        if shrink > 1:
+            pixels, target = F.avg_pool2d(pixels, shrink), F.avg_pool2d(target[None], shrink)[0]
+        return pixels, target
+
+    def cut(self, y: int, x: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Read only a part, in input pixels: [F, height, width] and [scale * height, scale * width], float32."""
+        s = self.scale
+        frames = [read_plane(self.input, p, slice(y, y + height), slice(x, x + width)) for p in self.input_planes]
+        large = slice(s * y, s * (y + height)), slice(s * x, s * (x + width))
+        return torch.stack(frames), read_plane(self.target, self.target_plane, *large)
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def open_listing(listing: Listing) -> list[Pair]:
         if second.size(axis) not in (1, first.size(axis)):
             raise InputError(
                 f"{listing.target} has {second.size(axis)} planes along {axis} and {listing.input} {first.size(axis)}; "
-                "a target has either one plane or as many as its input"
+                "a target has either one plane or as many as its input: are the two swapped?"
             )
     pairs = []
     for number, plane in enumerate(second.planes()):

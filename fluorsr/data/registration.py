@@ -227,8 +227,8 @@ def correct_shift(pixels: Tensor, target: Tensor, shift: Shift, scale: int) -> t
 def fourier_shift(image: Tensor, shift_px: tuple[float, float]) -> Tensor:
     """Move the content of an image [Y, X] by (y, x) pixels towards larger indices; float32 [Y, X].
 
-    Exact for band-limited images, but for a ripple of under two hundredths along edges that cut through structures: there
-    the image is mirrored, so that nothing wraps round from the other side.
+    Exact for band-limited images, but for a ripple of under two hundredths along edges that cut through structures:
+    there the image is mirrored, so that nothing wraps round from the other side.
     """
     height, width = image.shape
     # Mirrored once about each far edge it is periodic without a jump: period 2 n - 2.

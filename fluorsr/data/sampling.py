@@ -8,6 +8,7 @@ seen too.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,16 +37,17 @@ class Place:
 class PatchSampler:
     """Draws patches from fields; patch `index` of `seed` is always the same, whatever was drawn before.
 
-    targets   [scale * Y, scale * X] of each field, float;  scale   target pixels per input pixel
+    targets   [scale * Y, scale * X] of each field, float; taken one at a time
+    scale     target pixels per input pixel
     patch     side in input pixels;  uniform   share of patches that are drawn without looking at the target
 
     Holds a few numbers a patch width, not the images. Raises InputError where a patch does not fit a field, a target is
     not finite, or `uniform` is not a share.
     """
 
-    def __init__(self, targets: list[Tensor], scale: int, patch: int, seed: int, *, uniform: float = 0.2) -> None:
-        if not 0 <= uniform <= 1 or seed < 0 or not targets:
-            raise InputError(f"uniform {uniform} must be 0 to 1, seed {seed} at least 0, and fields more than none")
+    def __init__(self, targets: Iterable[Tensor], scale: int, patch: int, seed: int, *, uniform: float = 0.2) -> None:
+        if not 0 <= uniform <= 1 or seed < 0:
+            raise InputError(f"uniform {uniform} must be 0 to 1, and seed {seed} at least 0")
         self.patch, self.seed, self.uniform = patch, seed, uniform
         self._step = max(1, patch // STEPS)
         self._sizes: list[tuple[int, int]] = []
@@ -58,6 +60,8 @@ class PatchSampler:
             self._running.append(np.cumsum(_chances(target, patch * scale, self._step * scale)))
             if not np.isfinite(self._running[-1][-1]):
                 raise InputError(f"the target of field {number} has pixels that are not finite; check the pairs first")
+        if not self._sizes:
+            raise InputError("there is no field to cut patches from; give at least one")
 
     def __call__(self, index: int) -> Place:
         """Patch `index`, an integer of at least 0. Every field is as likely; within it, see the top of this file."""

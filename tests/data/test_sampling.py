@@ -73,6 +73,8 @@ def test_faults_are_told() -> None:
         PatchSampler([torch.zeros(128, 160)], 2, 65, 0)
     with pytest.raises(InputError, match="uniform 2 must be 0 to 1"):
         PatchSampler([torch.zeros(64, 64)], 1, 16, 0, uniform=2)
+    with pytest.raises(InputError, match="no field to cut patches from"):
+        PatchSampler([], 1, 16, 0)
     bad = torch.rand(64, 64)
     bad[10, 10] = float("nan")
     with pytest.raises(InputError, match="field 0 has pixels that are not finite"):

@@ -1,0 +1,87 @@
+"""Training batches cut from real pairs, the same for the same seed and step; only what a patch needs is read.
+
+Input and target are counts of two instruments, so each is brought to 0 to 1 by its own percentiles, taken over the
+whole field as at restoration, never over a patch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fluorsr.data.augment import Augmentation
+from fluorsr.data.pairs import Pair, PairSet
+from fluorsr.data.sampling import PatchSampler
+from fluorsr.errors import InputError
+
+
+class Window(NamedTuple):
+    """Intensities that become 0 and 1."""
+
+    low: float
+    high: float
+
+    def apply(self, image: Tensor) -> Tensor:
+        return (image - self.low) / ((self.high - self.low) or 1.0)
+
+
+class PairPatches:
+    """Batches of patches that favour foreground, turned and varied at random.
+
+    patch, batch   size in input pixels, and how many;  uniform   share of patches drawn regardless of the target
+
+    Reads every pair once when made, one at a time, for its percentiles and for where there is something to see. Raises
+    InputError where a patch does not fit a field, or the frames are not those that `augmentation` describes.
+    """
+
+    def __init__(
+        self,
+        pairs: PairSet,
+        batch: int,
+        patch: int,
+        seed: int,
+        *,
+        percentiles: tuple[float, float] = (0.1, 99.9),
+        augmentation: Augmentation | None = None,
+        uniform: float = 0.2,
+    ) -> None:
+        if batch < 1:
+            raise InputError(f"batch {batch} must be at least 1")
+        self.augmentation = augmentation or Augmentation()
+        order = self.augmentation.frames
+        if order is not None and order.count != pairs.frames:
+            raise InputError(f"the pairs have {pairs.frames} frames, the order of their angles describes {order.count}")
+        self.pairs, self.batch, self.patch, self.seed = pairs, batch, patch, seed
+        self._percentiles = percentiles
+        self._windows: list[tuple[Window, Window]] = []
+        self._sampler = PatchSampler(self._survey(), pairs.scale, patch, seed, uniform=uniform)
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """The batch of one step: input [B, F, P, P] and target [B, 1, scale * P, scale * P], float32."""
+        made = [self._one(step * self.batch + i) for i in range(self.batch)]
+        return torch.stack([pixels for pixels, _ in made]), torch.stack([target for _, target in made])
+
+    def _one(self, index: int) -> tuple[Tensor, Tensor]:
+        place = self._sampler(index)
+        pixels, target = self.pairs.pairs[place.field].cut(place.y, place.x, self.patch, self.patch)
+        windows = self._windows[place.field]
+        # Its own stream: the sampler uses the keys below 2**62.
+        rng = np.random.Generator(np.random.Philox(key=np.array([self.seed, (1 << 62) + index], dtype=np.uint64)))
+        return self.augmentation(windows[0].apply(pixels), windows[1].apply(target)[None], rng)
+
+    def _survey(self) -> Iterator[Tensor]:
+        """Note the windows of each pair, and yield its target brought to its window."""
+        for pair in self.pairs:
+            pixels, target = pair.read()
+            self._windows.append((self._window(pair, pixels), self._window(pair, target)))
+            yield self._windows[-1][1].apply(target)
+
+    def _window(self, pair: Pair, image: Tensor) -> Window:
+        low, high = (float(v) for v in np.percentile(image.numpy(), self._percentiles))
+        if not np.isfinite(high - low):
+            raise InputError(f"pair {pair.name} has pixels that are not finite; run `fluorsr data check` first")
+        return Window(low, high)

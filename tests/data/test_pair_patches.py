@@ -1,0 +1,66 @@
+"""Batches from real pairs: patches of one place, normalised as the whole field, the same for the same seed and step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from fluorsr.data.augment import Augmentation, SimFrames
+from fluorsr.data.pair_patches import PairPatches
+from fluorsr.data.pairs import PairSet, open_pairs
+from fluorsr.errors import InputError
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> PairSet:
+    """Two fields of 6 frames; frame f is the target's 2 x 2 mean, 10 times as bright, on 100 (f + 1) counts."""
+    for i in range(2):
+        target = np.random.default_rng(i).integers(0, 500, (128, 160)).astype(np.uint16)
+        mean = target.reshape(64, 2, 80, 2).mean((1, 3))
+        frames = np.stack([10 * mean + 100 * (f + 1) for f in range(6)]).astype(np.float32)
+        for side, array in (("input", frames), ("target", target)):
+            (tmp_path / side).mkdir(exist_ok=True)
+            tifffile.imwrite(tmp_path / side / f"{i}.tif", array)
+    return open_pairs(tmp_path)
+
+
+def test_shapes_and_repeatability(pairs: PairSet) -> None:
+    patches = PairPatches(pairs, batch=3, patch=16, seed=5, augmentation=Augmentation(gain=0.1, offset=0.1, noise=0.1))
+    later, first = patches(7), patches(0)
+    assert [tuple(t.shape) for t in first] == [(3, 6, 16, 16), (3, 1, 32, 32)]
+    again = PairPatches(pairs, batch=3, patch=16, seed=5, augmentation=Augmentation(gain=0.1, offset=0.1, noise=0.1))
+    for a, b in zip((*first, *later), (*again(0), *again(7)), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(first[0], later[0])
+    assert not torch.equal(first[0], PairPatches(pairs, 3, 16, 6)(0)[0])
+
+
+def test_input_and_target_are_of_one_place_in_every_orientation(pairs: PairSet) -> None:
+    """The mean of four target pixels is the input pixel, up to the two windows: correlation exactly 1."""
+    patches = PairPatches(pairs, batch=24, patch=16, seed=1)
+    pixels, target = patches(0)
+    reduced = torch.nn.functional.avg_pool2d(target, 2)
+    for one, other in zip(pixels[:, 0], reduced[:, 0], strict=True):
+        assert np.corrcoef(one.flatten(), other.flatten())[0, 1] == pytest.approx(1, abs=1e-4)
+
+
+def test_the_window_is_the_whole_fields(pairs: PairSet) -> None:
+    pixels, target = PairPatches(pairs, batch=40, patch=64, seed=1, percentiles=(0.0, 100.0), uniform=1.0)(0)
+    assert 0 <= float(pixels.min()) < 0.1
+    assert 0.9 < float(pixels.max()) <= 1
+    assert 0 <= float(target.min()) < 0.01
+    assert 0.99 < float(target.max()) <= 1
+
+
+def test_faults_are_told(pairs: PairSet) -> None:
+    with pytest.raises(InputError, match="have 6 frames, the order of their angles describes 15"):
+        PairPatches(pairs, 1, 16, 0, augmentation=Augmentation(SimFrames((0.0, 60.0, 120.0), 5)))
+    with pytest.raises(InputError, match="patch 65 must fit field 0 of 64 x 80"):
+        PairPatches(pairs, 1, 65, 0)
+    with pytest.raises(InputError, match="batch 0"):
+        PairPatches(pairs, 0, 16, 0)
+    assert PairPatches(pairs, 1, 16, 0, augmentation=Augmentation(SimFrames((0.0, 90.0), 3)))(0)[0].shape[1] == 6
