@@ -1,6 +1,9 @@
 // The loops are written once as plain C++ that compilers vectorise, inlined into one function per level.
 #include "kernels.hpp"
 
+#include <algorithm>
+#include <cstring>
+
 #if defined(__GNUC__) || defined(__clang__)
 #define FLUORSR_INLINE inline __attribute__((always_inline))
 #define FLUORSR_RESTRICT __restrict__
@@ -30,13 +33,25 @@ FLUORSR_INLINE void fade_loop(const float* a, const float* b, const float* weigh
     for (Index i = 0; i < n; ++i) out[i] = a[i] + weights[i] * (b[i] - a[i]);
 }
 
+FLUORSR_INLINE std::int32_t to_bits(float value) {
+    std::int32_t bits = 0;
+    std::memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+FLUORSR_INLINE float from_bits(std::int32_t bits) {
+    float value = 0.0f;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
 template <class T>
 FLUORSR_INLINE void finish_loop(const float* FLUORSR_RESTRICT source, T* FLUORSR_RESTRICT out, Index n,
                                 const Denormalise by, BlendCounts& counts) {
     constexpr Index kRun = Index{1} << 20;  // 32-bit counters vectorise best and cannot overflow within a run
     for (Index begin = 0; begin < n; begin += kRun) {
         const Index end = begin + kRun < n ? begin + kRun : n;
-        std::uint32_t outside = 0;
+        [[maybe_unused]] std::uint32_t inside = 0;
         std::uint32_t nonfinite = 0;
         for (Index i = begin; i < end; ++i) {
             const float value = source[i] * by.multiply + by.add;
@@ -45,21 +60,24 @@ FLUORSR_INLINE void finish_loop(const float* FLUORSR_RESTRICT source, T* FLUORSR
                 out[i] = value;
             } else {
                 constexpr float highest = static_cast<float>(static_cast<T>(-1));
-                // Adding and taking away 1.5 * 2^23 rounds half to even anything below 2^22; NaN fails the first
-                // line's test and becomes -1, then 0.
+                // What rounds into the type; 255.5 and 65535.5 would round half to even and leave it.
+                inside +=
+                    static_cast<std::uint32_t>(value >= -0.5f) & static_cast<std::uint32_t>(value < highest + 0.5f);
+                // Floats that are not negative are ordered as their bits are, and whole numbers have minima and maxima
+                // that compilers vectorise well. A negative float has negative bits; NaN is masked out.
+                std::int32_t bits = to_bits(value) & -static_cast<std::int32_t>(value == value);
+                bits = std::max(bits, std::int32_t{0});
+                bits = std::min(bits, to_bits(highest));
+                // 1.5 * 2^23 pushes the fraction out of the mantissa, rounding half to even; what is left is the
+                // number.
                 constexpr float rounder = 12582912.0f;
-                float clamped = value > -1.0f ? value : -1.0f;
-                clamped = clamped < highest + 1.0f ? clamped : highest + 1.0f;
-                const float rounded = (clamped + rounder) - rounder;
-                float fitted = rounded > 0.0f ? rounded : 0.0f;
-                fitted = fitted < highest ? fitted : highest;
-                outside += rounded == fitted ? 0u : 1u;
-                out[i] = static_cast<T>(static_cast<std::int32_t>(fitted));
+                out[i] = static_cast<T>(to_bits(from_bits(bits) + rounder) - to_bits(rounder));
             }
         }
         counts.nonfinite += nonfinite;
         // Every value that is not finite lies outside an integer's range, too.
-        if constexpr (!std::is_same_v<T, float>) counts.saturated += outside - nonfinite;
+        if constexpr (!std::is_same_v<T, float>)
+            counts.saturated += static_cast<std::uint32_t>(end - begin) - inside - nonfinite;
     }
 }
 
