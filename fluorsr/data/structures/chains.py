@@ -119,13 +119,18 @@ def sites(cell: Cell, chains: Chains, per_um: float | Float64, purpose: int, mar
     far = margin_um + STEP_UM
     near &= (y > y0 - far) & (y < y1 + far) & (x > x0 - far) & (x < x1 + far)
     chain, vertex = np.nonzero(near)
-    each = np.maximum(1, np.round(np.broadcast_to(per_um, chains.used.shape) * STEP_UM)).astype(np.int64)
+    ideal = np.broadcast_to(per_um, chains.used.shape) * STEP_UM
+    each = np.maximum(1, np.ceil(ideal - 1e-9)).astype(np.int64)
     most = int(each.max(initial=1))
     count = each[chain]
     segment = np.repeat(np.arange(chain.size), count)
     k = np.arange(segment.size) - np.repeat(np.cumsum(count) - count, count)
     number = (chain[segment] * y.shape[1] + vertex[segment]) * most + k
-    part = (k + cell.uniform(purpose, number)[0]) / count[segment]
+    jitter, chance, _ = cell.uniform(purpose, number)
+    # Where a step is due a fraction of a site, the last of its places is taken that often.
+    taken = (k < count[segment] - 1) | (chance <= (ideal - each + 1)[chain][segment])
+    segment, number, k, jitter = segment[taken], number[taken], k[taken], jitter[taken]
+    part = (k + jitter) / count[segment]
     position, tangent = [], []
     for line in (chains.z, chains.y, chains.x):
         step = line[chain, vertex + 1] - line[chain, vertex]

@@ -25,6 +25,9 @@ from fluorsr.data.structures.parameters import Parameters
 from fluorsr.data.structures.registry import STRUCTURES, Structure
 from fluorsr.errors import InputError
 
+MOST_CELLS = 1_000_000
+"""In one area: some centimetres squared, whose emitters would fill any memory."""
+
 FARTHEST_UM = 1e9
 """Largest coordinate of an area: a kilometre, at which a double still tells 0.1 nm."""
 
@@ -36,7 +39,7 @@ def emitters_in(structure: str, seed: int, area: Area, parameters: Parameters | 
 
     Light outside the area is not included: ask for as much more as the optics blur.
     Raises InputError for an unknown structure, a seed below 0, parameters of another structure, or an area that is
-    empty, not finite, or beyond FARTHEST_UM.
+    empty, not finite, too large, or beyond FARTHEST_UM.
     """
     known = _structure(structure)
     if not 0 <= seed < 2**64:
@@ -91,6 +94,11 @@ def cells_in(structure: str, seed: int, area: Area, parameters: Parameters) -> l
         range(math.floor((start - reach) / side), math.floor((stop + reach) / side) + 1)
         for start, stop in zip(area.start, area.stop, strict=True)
     )
+    if len(rows) * len(columns) > MOST_CELLS:
+        raise InputError(
+            f"an area of {area.size[0]:g} x {area.size[1]:g} um has {len(rows) * len(columns)} cells, more than "
+            f"{MOST_CELLS}; ask for it in parts, which are the same as the whole"
+        )
     cells = []
     for row in rows:
         for column in columns:

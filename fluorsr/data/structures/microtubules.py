@@ -39,9 +39,9 @@ class Microtubules(Parameters):
     unevenness             of the density: standard deviation of its logarithm
     """
 
-    density_um_per_um2: Amount = (0.4, 2.5)
+    density_um_per_um2: Amount = (0.5, 3.0)
     length_um: Positive = (10.0, 28.0)
-    persistence_um: Positive = (4.0, 40.0)
+    persistence_um: Positive = (3.0, 30.0)
     smooth_um: float = pydantic.Field(default=0.6, ge=0, le=3)
     thickness_um: Amount = (0.3, 2.0)
     depth_um: float = pydantic.Field(default=0.15, ge=0, le=2)
@@ -78,7 +78,8 @@ def microtubules(cell: Cell, parameters: Microtubules) -> Emitters:
     rng = cell.rng()
     y, x = cell.scatter(rng, per_um2, parameters.unevenness)
     heading = headings(cell, rng, y, x, aligned)
-    chains = _chains(rng, y, x, heading, thickness, parameters, astral=False)
+    z = rng.uniform(-thickness / 2, thickness / 2, y.size)
+    chains = _chains(rng, (z, y, x), heading, parameters, astral=False)
     asters = _asters(cell, thickness, parameters)
     parts = []
     for purpose, group in ((1, chains), (2, _companions(cell, chains, paired)), (3, asters)):
@@ -89,20 +90,18 @@ def microtubules(cell: Cell, parameters: Microtubules) -> Emitters:
 
 def _chains(
     rng: np.random.Generator,
-    y: Float64,
-    x: Float64,
+    at: tuple[Float64, Float64, Float64],
     heading: Float64,
-    thickness: float,
     parameters: Microtubules,
     *,
     astral: bool,
 ) -> Chains:
-    z = rng.uniform(-thickness / 2, thickness / 2, y.size)
-    length = draw(rng, parameters.length_um, y.size) / (2 if astral else 1)
-    persistence = draw(rng, parameters.persistence_um, y.size)
+    """Filaments through `at` (z, y, x); astral ones begin there and are half as long."""
+    length = draw(rng, parameters.length_um, heading.size) / (2 if astral else 1)
+    persistence = draw(rng, parameters.persistence_um, heading.size)
     return grow(
         rng,
-        (z, y, x),
+        at,
         heading,
         length,
         persistence,
@@ -113,7 +112,7 @@ def _chains(
 
 
 def _asters(cell: Cell, thickness: float, parameters: Microtubules) -> Chains:
-    """Filaments that start about a centrosome and radiate, fewer than half of them from the very centre."""
+    """Filaments that radiate from about a centrosome, most of them beginning 0.1 to 0.6 um out of its centre."""
     rng = cell.rng(3)
     n = int(rng.poisson(parameters.centrosomes_per_um2 * cell.side_um**2))
     many = rng.poisson(draw(rng, parameters.astral, n))
@@ -124,7 +123,8 @@ def _asters(cell: Cell, thickness: float, parameters: Microtubules) -> Chains:
     cy, cx = rng.random((2, n)) * cell.side_um
     y = (cy[which] + out * np.cos(heading)).clip(0, cell.side_um)
     x = (cx[which] + out * np.sin(heading)).clip(0, cell.side_um)
-    return _chains(rng, y, x, heading, thickness, parameters, astral=True)
+    z = (rng.random(n) - 0.5) * thickness
+    return _chains(rng, (z[which], y, x), heading, parameters, astral=True)
 
 
 def _companions(cell: Cell, chains: Chains, paired: float) -> Chains:

@@ -20,6 +20,7 @@ GRAIN_UM = 0.1
 """Spacing of the texture's samples; TEXTURE (z, y, x) of them repeat."""
 TEXTURE = (48, 128, 128)
 _VARIANTS = 4
+LAYERS = 4
 SHELL_PER_UM2 = 300.0
 SHELL_PATCHES = (12, 32)
 
@@ -54,6 +55,15 @@ class Nuclei(Parameters):
     spacing_um: float = pydantic.Field(default=0.08, ge=0.02, le=0.3)
 
     cell_um: ClassVar[float] = 24.0
+
+    @pydantic.field_validator("aspect")
+    @classmethod
+    def _solid(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] < 0.1:
+            raise ValueError(
+                f"a nucleus is at least a tenth as wide as long; got an aspect of {value[0]}, try 0.5 to 1"
+            )
+        return value
 
     @property
     def reach_um(self) -> float:
@@ -188,7 +198,23 @@ def _chromatin(cell: Cell, shape: _Shape, parameters: Nuclei, drawn: tuple[float
     low = [max(c - r, w - s) for c, r, w, s in zip(shape.centre, reach, start, spacing, strict=True)]
     high = [min(c + r, w + s) for c, r, w, s in zip(shape.centre, reach, stop, spacing, strict=True)]
     axes = [np.arange(math.floor(a / s), math.ceil(b / s) + 1) for a, b, s in zip(low, high, spacing, strict=True)]
-    index = [line.ravel() for line in np.meshgrid(*axes, indexing="ij")]
+    # A few layers at a time, which bounds the memory of a whole nucleus.
+    layers = [axes[0][first : first + LAYERS] for first in range(0, axes[0].size, LAYERS)]
+    grids = (np.meshgrid(part, axes[1], axes[2], indexing="ij") for part in layers)
+    parts = [_layers(cell, shape, [line.ravel() for line in grid], spacing, contrast, domain) for grid in grids]
+    points = join(parts)
+    return points._replace(light=points.light * np.float32(shape.light * light * math.prod(spacing)))
+
+
+def _layers(
+    cell: Cell,
+    shape: _Shape,
+    index: list[NDArray[np.int64]],
+    spacing: tuple[float, float, float],
+    contrast: float,
+    domain: float,
+) -> Emitters:
+    """The sites of a lattice (z, y, x) that lie in the nucleus, with the density of the chromatin as their light."""
     # Sites may lie a little outside the cell: shift all indices to be non-negative.
     number = ((index[0] + 4096) * 8192 + index[1] + 4096) * 8192 + index[2] + 4096
     jitter = cell.uniform(1000 + shape.object, number)
@@ -206,7 +232,6 @@ def _chromatin(cell: Cell, shape: _Shape, parameters: Nuclei, drawn: tuple[float
         density *= 1 + shape.rim * np.exp(-np.abs(out - 0.1) / 0.1)
     for ball in shape.foci:
         density += 5 / (1 + np.exp(np.clip(_outside(shape, ball, u, v, w) / 0.06, -50, 50)))
-    density *= shape.light * light * math.prod(spacing)
     return emitters(z, y, x, density)
 
 

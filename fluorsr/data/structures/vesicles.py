@@ -62,11 +62,8 @@ class Spheres(NamedTuple):
 
 def spheres(cell: Cell, parameters: Vesicles) -> Spheres:
     """Where the vesicles that start in a cell are, and how large."""
-    specimen = cell.specimen()
-    density, clustered, thickness, median = (
-        draw_one(specimen, span)
-        for span in (parameters.per_um2, parameters.clustered, parameters.thickness_um, parameters.radius_um)
-    )
+    drawn = _drawn(cell, parameters)
+    density, clustered, thickness = drawn["per_um2"], drawn["clustered"], drawn["thickness_um"]
     rng = cell.rng(1)
     # Clusters hold 7 on average: single vesicles and clusters are drawn apart.
     y, x = cell.scatter(rng, density * (1 - clustered), parameters.unevenness)
@@ -78,20 +75,18 @@ def spheres(cell: Cell, parameters: Vesicles) -> Spheres:
     z[y.size :] += (rng.uniform(-0.5, 0.5, cy.size) * thickness)[member]
     y = np.concatenate((y, cy[member] + out * np.sin(angle)))
     x = np.concatenate((x, cx[member] + out * np.cos(angle)))
-    radius = median * np.exp(parameters.spread * np.clip(rng.standard_normal(y.size), -3, 3))
+    radius = drawn["radius_um"] * np.exp(parameters.spread * np.clip(rng.standard_normal(y.size), -3, 3))
     return Spheres(z, y, x, radius)
 
 
 def vesicles(cell: Cell, parameters: Vesicles) -> Emitters:
     """The vesicles that start in a cell: labels at random on each membrane, or throughout a filled one."""
     ball = spheres(cell, parameters)
-    specimen = cell.specimen()
-    specimen.random(4)
-    filled, per_um2 = draw_one(specimen, parameters.filled), draw_one(specimen, parameters.labels_per_um2)
+    drawn = _drawn(cell, parameters)
     rng = cell.rng(2)
-    hollow = rng.random(ball.y.size) >= filled
+    hollow = rng.random(ball.y.size) >= drawn["filled"]
     bright = rng.lognormal(0, 0.35, ball.y.size)
-    labels = np.clip(4 * math.pi * ball.radius**2 * per_um2, 6, 2000)
+    labels = np.clip(4 * math.pi * ball.radius**2 * drawn["labels_per_um2"], 6, 2000)
     count = np.minimum(labels, 400).astype(np.int64)
     first = np.cumsum(count) - count
     seen = np.flatnonzero(cell.sees(ball.y, ball.x, ball.radius))
@@ -105,6 +100,13 @@ def vesicles(cell: Cell, parameters: Vesicles) -> Emitters:
     light = (bright * labels / count)[which]
     y, x = ball.y[which] + across * np.sin(around), ball.x[which] + across * np.cos(around)
     return emitters(ball.z[which] + out * height, y, x, light)
+
+
+def _drawn(cell: Cell, parameters: Vesicles) -> dict[str, float]:
+    """What is drawn once a specimen, by the name of its range."""
+    specimen = cell.specimen()
+    names = ("per_um2", "clustered", "thickness_um", "radius_um", "filled", "labels_per_um2")
+    return {name: draw_one(specimen, getattr(parameters, name)) for name in names}
 
 
 class Points(Parameters):

@@ -98,6 +98,9 @@ def test_sites_are_evenly_spread_and_know_where_they_are() -> None:
     each = sites(cell, group, np.where(np.arange(20) == 3, 200.0, 100.0), 1, 0.1)
     assert np.bincount(each.chain)[3] == 1000
     assert np.bincount(each.chain)[4] == 500
+    # Fewer than one a step, and fractions of one, on average.
+    for per_um in (3.0, 37.0):
+        assert sites(cell, group, per_um, 1, 0.1).arc.size == pytest.approx(100 * per_um, rel=0.12)
 
 
 def test_a_window_shows_the_same_sites() -> None:

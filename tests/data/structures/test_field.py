@@ -116,11 +116,14 @@ def test_the_reach_is_needed_and_kept(structure: str) -> None:
         assert farthest > 0.2 * reach
 
 
-def test_a_window_within_one_cell() -> None:
-    whole = emitters_in("microtubules", 5, Area((0.0, 0.0), (16.0, 16.0)))
-    inside = (whole.y >= 4) & (whole.y < 4.5) & (whole.x >= 7) & (whole.x < 9)
-    small = emitters_in("microtubules", 5, Area((4.0, 7.0), (4.5, 9.0)))
-    assert small.y.size == inside.sum()
+@pytest.mark.parametrize("structure", NAMES)
+def test_a_part_has_the_order_of_the_whole(structure: str) -> None:
+    """What falls on a pixel is added up in the same order, whichever area the pixel was asked for in."""
+    whole = emitters_in(structure, 5, Area((0.0, 0.0), (16.0, 16.0)))
+    inside = (whole.y >= 4) & (whole.y < 9.5) & (whole.x >= 7) & (whole.x < 12)
+    part = emitters_in(structure, 5, Area((4.0, 7.0), (9.5, 12.0)))
+    np.testing.assert_array_equal(whole.light[inside], part.light)
+    np.testing.assert_array_equal(whole.z[inside], part.z)
 
 
 def test_what_is_wrong_is_said() -> None:
@@ -129,6 +132,8 @@ def test_what_is_wrong_is_said() -> None:
         emitters_in("spindles", 0, area)
     with pytest.raises(InputError, match="seed -1 must be at least 0"):
         emitters_in("actin", -1, area)
+    with pytest.raises(InputError, match=r"has \d+ cells, more than 1000000; ask for it in parts"):
+        emitters_in("actin", 0, Area((0.0, 0.0), (1e5, 1e5)))
     with pytest.raises(InputError, match="is empty; stop must lie beyond start"):
         emitters_in("actin", 0, Area((0.0, 5.0), (5.0, 5.0)))
     with pytest.raises(InputError, match="must be finite and within 1e\\+09 um of the origin"):
@@ -146,6 +151,8 @@ def test_faults_of_parameters_are_told_together() -> None:
     assert "persistence_um: Value error, a range of this quantity starts above 0; got 0.0 to 0.0" in text
     assert "colour: Extra inputs are not permitted" in text
     assert "it takes density_um_per_um2, length_um" in text
+    with pytest.raises(InputError, match=r"at least a tenth as wide as long; got an aspect of 0\.0, try 0\.5 to 1"):
+        parameters_of("nuclei", aspect=(0, 1))
     with pytest.raises(InputError, match="low <= high; got nan"):
         parameters_of("vesicles", per_um2=float("nan"))
     with pytest.raises(InputError, match=r"starts at 0 or above; got -1\.0 to 2\.0"):
