@@ -134,6 +134,21 @@ def test_swapped_folders_name_every_pair(folder: Path) -> None:
         told.match(rf"(?s).*input/cell{i}\.tif is sharper than its target .*swap the two")
 
 
+def test_a_swapped_folder_too_dim_pair_by_pair_is_found_as_a_whole(tmp_path: Path) -> None:
+    for i in range(6):
+        field = simulate_field(160, "nuclei", i + 1, photons=100, scale=1, haze=0.3)
+        write(tmp_path / "swapped" / "input" / f"{i}.tif", field.target)
+        write(tmp_path / "swapped" / "target" / f"{i}.tif", field.degraded)
+        write(tmp_path / "right" / "input" / f"{i}.tif", field.degraded)
+        write(tmp_path / "right" / "target" / f"{i}.tif", field.target)
+    report = check_pairs(tmp_path / "swapped")
+    assert rules(report) == {str(i): {"swapped"} for i in range(6)}
+    assert {one.sharpness.verdict for one in report.measured if one.sharpness} >= {"unclear"}
+    with pytest.raises(InputError, match="all pairs of the set together tell that its inputs are the sharper ones"):
+        report.raise_if_faulty()
+    assert rules(check_pairs(tmp_path / "right")) == {}
+
+
 def test_all_that_is_wrong_with_a_folder_is_told_at_once(folder: Path) -> None:
     (folder / "train" / "target" / "cell0.tif").unlink()
     edit(np.zeros_like)(folder / "train" / "target" / "cell1.tif")
