@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import ClassVar, NamedTuple
 
@@ -11,24 +10,24 @@ import pydantic
 from numpy.typing import NDArray
 
 from fluorsr.data.structures.cell import Cell
+from fluorsr.data.structures.chromatin import VARIANTS, texture
 from fluorsr.data.structures.emitters import Emitters, emitters, join
 from fluorsr.data.structures.parameters import Amount, Parameters, Positive, Share, draw, draw_one
 
 Float64 = NDArray[np.float64]
 
-GRAIN_UM = 0.1
-"""Spacing of the texture's samples; TEXTURE (z, y, x) of them repeat."""
-TEXTURE = (48, 128, 128)
-_VARIANTS = 4
 LAYERS = 4
+"""Layers of sites that are drawn at a time."""
 SHELL_PER_UM2 = 300.0
 SHELL_PATCHES = (12, 32)
+"""Sites of the envelope, and the bands and sectors that it is divided into."""
 
 
 class Nuclei(Parameters):
     """Once a specimen: density, contrast, envelope share, sites. Each nucleus: size, shape, texture, nucleoli.
 
-    per_um2         1 in 1000 square micrometres is a confluent layer; nuclei never overlap
+    per_um2         1 in 1000 to 1 in 550 square micrometres; nuclei never overlap, and placed
+                    at random no more than one in 2.4 mean lengths squared fits
     length_um       long axis, 10 to 20 um;  aspect  short to long axis;  height_um  3 to 8 um in adherent cells
                     (HeLa and fibroblasts: Milo and Phillips, Cell Biology by the Numbers)
     domain_um       size of chromatin domains, 0.2 to 1 um (Cremer et al. 2015);  contrast  sd of log density
@@ -39,7 +38,7 @@ class Nuclei(Parameters):
     labels_per_um3  mean light of the chromatin;  spacing_um  between the sites that hold it (twice that along z)
     """
 
-    per_um2: Amount = (0.001, 0.003)
+    per_um2: Amount = (0.001, 0.0018)
     length_um: Positive = (11.0, 19.0)
     aspect: Share = (0.6, 0.95)
     height_um: Positive = (3.0, 6.0)
@@ -152,7 +151,7 @@ class _Shape:
         self.object = int(bodies.object[i])
         self.waves = rng.uniform(0, 2 * math.pi, 3), rng.uniform(0.3, 1.0, 3) * (0.05, 0.03, 0.015)
         self.rim = draw_one(rng, parameters.rim)
-        self.texture = int(rng.integers(_VARIANTS)), rng.integers(0, 4096, 3)
+        self.texture = int(rng.integers(VARIANTS)), rng.integers(0, 4096, 3)
         self.light = float(rng.lognormal(0, 0.2))
         self.nucleoli = self._balls(rng, parameters.nucleoli, parameters.nucleolus_um, 0.6)
         self.dark = draw_one(rng, parameters.nucleolar_light)
@@ -222,9 +221,10 @@ def _layers(
     u, v, w, radius2 = shape.inner(z, y, x)
     inside = radius2 < 1
     z, y, x, u, v, w, radius2 = (column[inside] for column in (z, y, x, u, v, w, radius2))
-    density = np.exp(contrast * _lookup(shape, u, v, w, domain) - contrast**2 / 2)
+    high, long, short = shape.half
+    density = np.exp(contrast * texture((u * high, v * long, w * short), shape.texture, domain) - contrast**2 / 2)
     # Depth below the envelope, to first order in the radius: heterochromatin lines it.
-    depth = (1 - np.sqrt(radius2)) * (shape.half[1] + shape.half[2]) / 2
+    depth = (1 - np.sqrt(radius2)) * (long + short) / 2
     density *= 1 + shape.rim * np.exp(-depth / 0.2)
     for ball in shape.nucleoli:
         out = _outside(shape, ball, u, v, w)
@@ -241,35 +241,6 @@ def _outside(shape: _Shape, ball: tuple[float, float, float, float], u: Float64,
     away = ((u - ball[0]) * high) ** 2 + ((v - ball[1]) * long) ** 2 + ((w - ball[2]) * short) ** 2
     distance: Float64 = np.sqrt(away) - ball[3]
     return distance
-
-
-def _lookup(shape: _Shape, u: Float64, v: Float64, w: Float64, domain: float) -> Float64:
-    """The texture, stretched to the size of the domains, at positions in the nucleus: mean 0, variance 1."""
-    variant, offset = shape.texture
-    texture = _textures()[variant]
-    scale = 0.4 / domain / GRAIN_UM
-    index = [
-        (np.floor(part * half * scale).astype(np.int64) + shift) % size
-        for part, half, shift, size in zip((u, v, w), shape.half, offset, TEXTURE, strict=True)
-    ]
-    values: Float64 = texture.ravel()[(index[0] * TEXTURE[1] + index[1]) * TEXTURE[2] + index[2]].astype(np.float64)
-    return values
-
-
-@functools.cache
-def _textures() -> list[NDArray[np.float32]]:
-    """Periodic noise [TEXTURE] with domains of about 0.4 um and detail down to 0.15 um."""
-    made = []
-    for variant in range(_VARIANTS):
-        rng = np.random.Generator(np.random.Philox(key=variant))
-        frequency = np.sqrt(sum(f**2 for f in np.meshgrid(*map(np.fft.fftfreq, TEXTURE), indexing="ij"))) / GRAIN_UM
-        frequency = frequency[..., : TEXTURE[2] // 2 + 1]
-        amplitude = np.exp(-((frequency * 0.12) ** 2)) / (1 + (frequency * 0.4) ** 2.5)
-        # Long waves are left to the shape: they would only look like uneven staining.
-        amplitude *= frequency / (frequency + 0.3)
-        noise = np.fft.irfftn(np.fft.rfftn(rng.standard_normal(TEXTURE)) * amplitude, TEXTURE, axes=(0, 1, 2))
-        made.append((noise / noise.std()).astype(np.float32))
-    return made
 
 
 def _envelope(cell: Cell, shape: _Shape, light: float) -> Emitters:
