@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fluorsr.errors import FluorsrError
     from fluorsr.image import Image
+    from fluorsr.io.open import open_image as open
+    from fluorsr.models.load import load
     from fluorsr.pipeline.memory import restore
     from fluorsr.pipeline.run import infer
     from fluorsr.pipeline.verify import verify
-    from fluorsr.io.open import open_image as open
-    from fluorsr.models.load import load
     from fluorsr.restorer import RestorerSpec
 
 __version__ = "0.1.0"

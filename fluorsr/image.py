@@ -1,7 +1,7 @@
 """Image: a lazy array with named axes and a physical scale. It knows no file format.
 
-    axes      letters out of "t c z y x", each at most once, in the order of the array's axes; y and x must be there
-    plane     the [y, x] image at one (t, c, z); what every restorer here works on
+axes      letters out of "t c z y x", each at most once, in the order of the array's axes; y and x must be there
+plane     the [y, x] image at one (t, c, z); what every restorer here works on
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ installed_torch() {
 }
 
 # torch comes first and by itself. A torch that the user put into .venv stays. Otherwise the pinned one is installed,
-# and where no NVIDIA driver is, its CPU build: 0.2 GB where the build for CUDA is 3 GB.
+# and where no NVIDIA driver is, its CPU build from FLUORSR_TORCH_INDEX, unless pip's own index offers one.
 install_torch() {
     local here pinned offered cpu_index=()
     here="$(installed_torch)"
@@ -81,7 +81,12 @@ install_torch() {
     if [[ "$(uname -s)" == Linux ]] && ! command -v nvidia-smi >/dev/null; then
         offered="$("$VENV/bin/python" -m pip index versions torch 2>/dev/null || true)"
         if [[ "$offered" != *"$pinned+cpu"* ]]; then
-            cpu_index=(--extra-index-url https://download.pytorch.org/whl/cpu)
+            if [[ -n "${FLUORSR_TORCH_INDEX:-}" ]]; then
+                cpu_index=(--extra-index-url "$FLUORSR_TORCH_INDEX")
+            else
+                say "no NVIDIA driver here, but pip offers torch for CUDA only (3 GB); for its CPU build (0.2 GB) stop now" \
+                    "and set FLUORSR_TORCH_INDEX to PyTorch's CPU index, as pytorch.org names it under Get Started"
+            fi
         fi
     fi
     say "installing torch $pinned"

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from distributed import Client, LocalCluster, Nanny, Worker, WorkerPlugin, as_completed
 
-from fluorsr.pipeline.worker import BLOCKS_AT_ONCE, Job, Workshop, close_workshop, open_workshop
 from fluorsr.models.allocator import tune_allocator
+from fluorsr.pipeline.worker import BLOCKS_AT_ONCE, Job, Workshop, close_workshop, open_workshop
 
 T = TypeVar("T")
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from fluorsr.errors import InputError
 from fluorsr.image import Image
+from fluorsr.models.load import load
 from fluorsr.pipeline.plan import make_plan, whole
 from fluorsr.pipeline.run import DEFAULT_MODEL, fit_channels
-from fluorsr.models.load import load
 from fluorsr.predict import available_threads, restore_region, tile_pool
 from fluorsr.restorer import Restorer
 

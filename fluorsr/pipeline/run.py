@@ -13,17 +13,17 @@ import numpy as np
 
 from fluorsr.errors import InputError
 from fluorsr.image import Image
-from fluorsr.pipeline.cluster import cluster, run_window
-from fluorsr.pipeline.journal import Journal
-from fluorsr.pipeline.plan import Plan, as_record, make_plan
-from fluorsr.pipeline.select import select
-from fluorsr.pipeline.worker import BLOCKS_AT_ONCE, Job, Workshop, build_tail, restore_block
 from fluorsr.io.disk import check_replaceable, exists_error, hidden, put_in_place
 from fluorsr.io.open import create_image, open_image, reopen_image
 from fluorsr.io.writer import ImageWriter
 from fluorsr.models.allocator import tune_allocator
 from fluorsr.models.load import LoadedModel, load
 from fluorsr.normalize import Normalization, fit
+from fluorsr.pipeline.cluster import cluster, run_window
+from fluorsr.pipeline.journal import Journal
+from fluorsr.pipeline.plan import Plan, as_record, make_plan
+from fluorsr.pipeline.select import select
+from fluorsr.pipeline.worker import BLOCKS_AT_ONCE, Job, Workshop, build_tail, restore_block
 from fluorsr.predict import available_threads
 from fluorsr.restorer import RestorerSpec
 

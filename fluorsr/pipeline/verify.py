@@ -11,9 +11,9 @@ import numpy as np
 
 from fluorsr.errors import FormatError, NotFoundError
 from fluorsr.image import Image, PlaneIndex
-from fluorsr.pipeline.journal import Journal
 from fluorsr.io.open import open_image
 from fluorsr.io.pyramid import halve, level_sizes
+from fluorsr.pipeline.journal import Journal
 from fluorsr.tiling.blend import crc32c
 
 

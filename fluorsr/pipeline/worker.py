@@ -13,12 +13,12 @@ from threading import BoundedSemaphore
 from typing import Any, NamedTuple
 
 from fluorsr.image import Image
-from fluorsr.pipeline.journal import BlockFacts
-from fluorsr.pipeline.plan import Plan
 from fluorsr.io.open import open_image
 from fluorsr.io.writer import ImageWriter
 from fluorsr.models.load import LoadedModel, load
 from fluorsr.normalize import Normalization
+from fluorsr.pipeline.journal import BlockFacts
+from fluorsr.pipeline.plan import Plan
 from fluorsr.predict import restore_region, tile_pool
 from fluorsr.tiling.blend import crc32c
 
