@@ -104,8 +104,8 @@ class Blockwise:
         spans = list(pairwise(edges))
         self.blocks = [Box((0, y0, x0), (1, y1, x1)) for y0, y1 in spans for x0, x1 in spans]
         most = max(len(self.grid.tiles(block).starts) for block in self.blocks)
-        self.tiles = np.zeros((most, 1, task.tile, task.tile), np.float32)
-        self.restored = np.zeros((most, 1, s * task.tile, s * task.tile), np.float32) if s > 1 else self.tiles
+        self.tiles = np.empty((most, 1, task.tile, task.tile), np.float32)
+        self.restored = np.empty((most, 1, s * task.tile, s * task.tile), np.float32) if s > 1 else self.tiles
 
     def run(self, image: NDArray[Any], out: NDArray[Any], model: Model) -> None:
         s, threads = self.task.scale, self.task.threads
@@ -146,7 +146,7 @@ def monai_run(task: Task, method: str, image: NDArray[Any], model: Model) -> NDA
 def prepare(task: Task, method: str, image: NDArray[Any]) -> Callable[[Model], NDArray[Any]]:
     """What is done once, outside the time; the function returned is one run."""
     if method == OURS:
-        blockwise, out = Blockwise(task), np.zeros(task.out_shape, task.dtype)
+        blockwise, out = Blockwise(task), np.ones(task.out_shape, task.dtype)
 
         def reused(model: Model) -> NDArray[Any]:
             blockwise.run(image, out, model)
