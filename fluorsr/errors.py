@@ -27,6 +27,10 @@ class NotFoundError(FluorsrError, FileNotFoundError):
     """A file, store, model or level does not exist."""
 
 
+class MissingWeightsError(NotFoundError):
+    """Weights that fluorsr may not ship, and that nothing else can stand in for."""
+
+
 class OutputExistsError(FluorsrError, FileExistsError):
     """The output exists and neither resuming nor overwriting was asked for."""
 

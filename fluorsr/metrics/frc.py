@@ -7,79 +7,113 @@ Between a restored image and the truth it tells the finest detail that is right,
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from fluorsr.errors import InputError
-from fluorsr.metrics.check import check_pair
+from fluorsr.metrics.check import check_pair, check_pixel_size
+from fluorsr.metrics.rings import rings, spectrum, square_side, squares, tapered
 
-THRESHOLD = 1 / 7
-BLOCK = 1024
-"""Larger images are cut into squares of this size, and the sums of their rings added up."""
+INDEPENDENT = 1 / (35 / 18 * 29 / 18)
+"""Share of the frequencies of three neighbouring rings that a Hann window in y and x leaves independent.
+
+Noise one frequency apart is correlated by 2/3, two apart by 1/6: squared and summed, 35/18 along the rings, where there
+is no end of neighbours, and 29/18 across the three.
+"""
 
 
-def frc(prediction: Tensor, target: Tensor, *, data_range: float = 1.0, pixel_size_um: float) -> Tensor:
-    """Resolution in nanometres by the 1/7 criterion: [..., Y, X] twice -> [...] float64.
+class Curve(NamedTuple):
+    """Correlation in rings; all [R] float64.
 
-    The inverse of the first frequency at which the correlation, averaged over three rings, falls below 1/7;
-    two pixels (Nyquist) where it never does, inf where it starts below.
+    frequency     cycles a pixel
+    correlation   -1 to 1
+    members       how many independent frequencies of the full plane a ring amounts to
+    """
+
+    frequency: Tensor
+    correlation: Tensor
+    members: Tensor
+
+
+THRESHOLDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "1/7": lambda members: torch.full_like(members, 1 / 7),
+    # Three times the spread of what two images of nothing but noise have: exceeded once in 740 times.
+    "3-sigma": lambda members: 3 / members.sqrt(),
+    # Half a bit of information a frequency (van Heel and Schatz 2005, J. Struct. Biol. 151, 250).
+    "half-bit": lambda members: (0.2071 + 1.9102 / members.sqrt()) / (1.2071 + 0.9102 / members.sqrt()),
+}
+"""Name -> threshold in each ring, from the ring's members."""
+
+
+def frc(
+    prediction: Tensor, target: Tensor, *, data_range: float = 1.0, pixel_size_um: float, threshold: str = "1/7"
+) -> Tensor:
+    """Resolution in nanometres: [..., Y, X] twice -> [...] float64.
+
+    The inverse of the first frequency at which the correlation, averaged over three rings, falls below the threshold;
+    two pixels (Nyquist) where it never does, inf where it starts below, NaN where a pixel is NaN.
     """
     check_pair(prediction, target, data_range)
-    if not pixel_size_um > 0:
-        raise InputError(f"pixel_size_um {pixel_size_um} must be above 0 to give a resolution in nm")
+    check_pixel_size(pixel_size_um)
+    check_threshold(threshold)
     pairs = zip(prediction.reshape(-1, *target.shape[-2:]), target.reshape(-1, *target.shape[-2:]), strict=True)
-    cutoffs = [_crossing(*frc_curve(first, second)) for first, second in pairs]
+    cutoffs = [crossing(frc_curve(first, second), threshold) for first, second in pairs]
     return (1000 * pixel_size_um / torch.tensor(cutoffs, dtype=torch.float64)).reshape(target.shape[:-2])
 
 
-def frc_curve(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Frequencies in cycles a pixel [R], and the correlation of two images [Y, X] there [R], both float64.
+def check_threshold(threshold: str) -> None:
+    """Raise InputError unless THRESHOLDS has this name."""
+    if threshold not in THRESHOLDS:
+        raise InputError(f"there is no threshold {threshold!r}; there are {', '.join(THRESHOLDS)}")
 
-    A Hann window in y and x hides the edges. Rings are one frequency step of the (square) block wide and end at
-    Nyquist. Images that are no squares are compared in the squares that fit in. Raises InputError below 16 pixels.
+
+def frc_curve(first: Tensor, second: Tensor, shift_px: tuple[float, float] = (0.0, 0.0)) -> Curve:
+    """The correlation of two images [Y, X] in rings one frequency step wide, up to Nyquist.
+
+    shift_px   where the second image was sampled, from the first, in pixels along (y, x); taken back
+    A Hann window in y and x hides the edges. Raises InputError below 16 pixels.
     """
-    side = min(*first.shape[-2:], BLOCK)
-    if side < 16:
-        raise InputError(f"Fourier ring correlation needs at least 16 x 16 pixels, not {tuple(first.shape[-2:])}")
-    hann = torch.hann_window(side, periodic=False, dtype=torch.float64, device=first.device)
-    window = hann[:, None] * hann[None, :]
+    side = square_side(first.shape, "Fourier ring correlation")
+    layout, window = rings(side), tapered(side, 1.0, first.device)
     fy, fx = torch.fft.fftfreq(side, dtype=torch.float64), torch.fft.rfftfreq(side, dtype=torch.float64)
-    rings = side // 2
-    ring = torch.round(torch.hypot(fy[:, None], fx[None, :]) * side).long().clamp(max=rings + 1).flatten()
-    # rfft2 holds half the plane: columns other than the first and Nyquist's stand for two.
-    half = torch.full((side // 2 + 1,), 2.0, dtype=torch.float64)
-    half[0] = 1.0
-    if side % 2 == 0:
-        half[-1] = 1.0
-    sums = torch.zeros(3, rings + 2, dtype=torch.float64)
-    for y in range(0, first.shape[0] - side + 1, side):
-        for x in range(0, first.shape[1] - side + 1, side):
-            block = slice(y, y + side), slice(x, x + side)
-            f1, f2 = (_spectrum(image[block], window) for image in (first, second))
-            terms = ((f1 * f2.conj()).real, f1.abs() ** 2, f2.abs() ** 2)
-            for total, term in zip(sums, terms, strict=True):
-                total.index_add_(0, ring, (term.cpu() * half).flatten())
-    cross, power1, power2 = sums[:, 1 : rings + 1]
+    back = torch.exp(2j * math.pi * (fy[:, None] * shift_px[0] + fx[None, :] * shift_px[1]))
+    sums = torch.zeros(3, layout.members.numel(), dtype=torch.float64)
+    places = list(squares(first.shape, side))
+    for at in places:
+        f1, f2 = (spectrum(image[at], window) for image in (first, second))
+        terms = ((f1 * f2.conj() * back).real, f1.abs() ** 2, f2.abs() ** 2)
+        sums += torch.stack([layout.sum(term) for term in terms])
+    cross, power1, power2 = sums
     norm = torch.sqrt(power1 * power2)
-    correlation = torch.where(norm > 0, cross / norm.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
-    return torch.arange(1, rings + 1, dtype=torch.float64) / side, correlation
+    correlation = torch.where(norm == 0, 0.0, cross / norm)
+    # Squares that overlap repeat each other: members count the image's own pixels.
+    own = first.numel() / side**2
+    return Curve(layout.frequency, correlation, layout.members * INDEPENDENT * own)
 
 
-def _spectrum(image: Tensor, window: Tensor) -> Tensor:
-    pixels = image.double()
-    spectrum: Tensor = torch.fft.rfft2((pixels - pixels.mean()) * window)
-    return spectrum
+def crossing(curve: Curve, threshold: str = "1/7") -> float:
+    """The frequency, in cycles a pixel, at which the correlation first falls below the threshold, interpolated.
 
-
-def _crossing(frequency: Tensor, correlation: Tensor) -> float:
-    """Where the smoothed correlation first falls below the threshold, interpolated; Nyquist where it does not."""
+    The correlation is averaged over three rings. 0.5 (Nyquist) where it never falls, 0 where it starts below.
+    """
+    if bool(curve.correlation.isnan().any()):
+        return math.nan
+    correlation = curve.correlation
     padded = torch.cat([correlation[:1], correlation, correlation[-1:]])
-    smooth = (padded[:-2] + padded[1:-1] + padded[2:]) / 3
-    below = torch.nonzero(smooth < THRESHOLD)
+    # Three rings together have three times the members.
+    limit = THRESHOLDS[threshold](3 * curve.members)
+    above = (padded[:-2] + padded[1:-1] + padded[2:]) / 3 - limit
+    # The innermost rings have too few members for a threshold below 1: nothing could pass it.
+    judged = torch.nonzero(limit < 1).flatten()
+    below = judged[above[judged] < 0]
     if below.numel() == 0:
         return 0.5
     k = int(below[0])
-    if k == 0:
+    if k == int(judged[0]):
         return 0.0
-    part = (smooth[k - 1] - THRESHOLD) / (smooth[k - 1] - smooth[k])
-    return float(frequency[k - 1] + part * (frequency[k] - frequency[k - 1]))
+    part = above[k - 1] / (above[k - 1] - above[k])
+    return float(curve.frequency[k - 1] + part * (curve.frequency[k] - curve.frequency[k - 1]))

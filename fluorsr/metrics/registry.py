@@ -10,6 +10,10 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from fluorsr.metrics.frc import frc
+from fluorsr.metrics.lpips import lpips, lpips_vgg
+from fluorsr.metrics.ms_ssim import ms_ssim
+from fluorsr.metrics.nrmse import nrmse
+from fluorsr.metrics.pearson import pearson
 from fluorsr.metrics.psnr import psnr
 from fluorsr.metrics.ssim import ssim
 
@@ -37,7 +41,7 @@ class Metric(NamedTuple):
         if not self.harmonic:
             return fmean(values)
         inverse = fmean([1 / value for value in values])
-        return 1 / inverse if inverse > 0 else math.inf
+        return math.inf if inverse == 0 else 1 / inverse
 
 
 METRICS: dict[str, Metric] = {
@@ -45,4 +49,14 @@ METRICS: dict[str, Metric] = {
     "ssim": Metric(ssim, "SSIM", 3, higher_is_better=True),
     "frc": Metric(frc, "FRC (nm)", 0, higher_is_better=False, harmonic=True),
 }
-"""Name -> metric."""
+"""Name -> metric, of the short table: those that need nothing but the two images, of 16 x 16 pixels or more."""
+
+ALL_METRICS: dict[str, Metric] = {
+    **METRICS,
+    "ms_ssim": Metric(ms_ssim, "MS-SSIM", 3, higher_is_better=True),
+    "nrmse": Metric(nrmse, "NRMSE", 3, higher_is_better=False),
+    "pearson": Metric(pearson, "Pearson", 3, higher_is_better=True),
+    "lpips": Metric(lpips, "LPIPS (AlexNet)", 3, higher_is_better=False),
+    "lpips_vgg": Metric(lpips_vgg, "LPIPS (VGG16)", 3, higher_is_better=False),
+}
+"""Name -> metric, of those against a truth. MS-SSIM needs 161 x 161 pixels, LPIPS weights that are not shipped."""

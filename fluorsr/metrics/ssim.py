@@ -12,8 +12,8 @@ from fluorsr.optics.psf import FWHM_PER_SIGMA, gaussian_kernel
 
 SIGMA, RADIUS = 1.5, 5
 K1, K2 = 0.01, 0.03
-STRIP = 512
-"""Rows compared at a time, which bounds the memory for large images."""
+STRIP = 128
+"""Rows compared at a time, which bounds the memory for large images and keeps a strip in the cache."""
 
 
 def ssim(prediction: Tensor, target: Tensor, *, data_range: float, pixel_size_um: float = 1.0) -> Tensor:
@@ -26,27 +26,32 @@ def ssim(prediction: Tensor, target: Tensor, *, data_range: float, pixel_size_um
     rows, columns = target.shape[-2:]
     if min(rows, columns) <= 2 * RADIUS:
         raise InputError(f"SSIM needs images of at least 11 x 11 pixels, not {rows} x {columns}")
+    return similarity(prediction, target, data_range)[0]
+
+
+def similarity(prediction: Tensor, target: Tensor, data_range: float) -> tuple[Tensor, Tensor]:
+    """Mean SSIM and mean contrast-structure term of [..., Y, X] twice: [...] float64 each."""
+    rows, columns = target.shape[-2:]
     kernel = gaussian_kernel(SIGMA * FWHM_PER_SIGMA, RADIUS).to(target.device)
     x_all, y_all = (images.reshape(-1, 1, rows, columns) for images in (prediction, target))
-    total = torch.zeros(x_all.shape[0], dtype=torch.float64, device=target.device)
+    total = torch.zeros(2, x_all.shape[0], dtype=torch.float64, device=target.device)
     for first in range(0, rows - 2 * RADIUS, STRIP):
         strip = slice(first, min(first + STRIP, rows - 2 * RADIUS) + 2 * RADIUS)
-        x, y = x_all[:, :, strip].double(), y_all[:, :, strip].double()
-        total += _similarity(x, y, kernel, data_range).sum((1, 2, 3))
-    return (total / ((rows - 2 * RADIUS) * (columns - 2 * RADIUS))).reshape(target.shape[:-2])
+        luminance, structure = _terms(x_all[:, :, strip].double(), y_all[:, :, strip].double(), kernel, data_range)
+        total += torch.stack([(luminance * structure).sum((1, 2, 3)), structure.sum((1, 2, 3))])
+    mean = total / ((rows - 2 * RADIUS) * (columns - 2 * RADIUS))
+    return mean[0].reshape(target.shape[:-2]), mean[1].reshape(target.shape[:-2])
 
 
-def _similarity(x: Tensor, y: Tensor, kernel: Tensor, data_range: float) -> Tensor:
-    """The SSIM map of [N, 1, Y, X]: equation 13, from the local means, variances and covariance (eqs. 14 to 16)."""
+def _terms(x: Tensor, y: Tensor, kernel: Tensor, data_range: float) -> tuple[Tensor, Tensor]:
+    """The two factors of the SSIM map of [N, 1, Y, X] (equation 13), from local means and covariances (eqs. 14 to 16).
 
-    def local(images: Tensor) -> Tensor:
-        return functional.conv2d(functional.conv2d(images, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
-
-    mu_x, mu_y = local(x), local(y)
-    sigma_x2, sigma_y2 = local(x * x) - mu_x**2, local(y * y) - mu_y**2
-    sigma_xy = local(x * y) - mu_x * mu_y
+    They are luminance (equation 6) and contrast times structure (equations 9 and 10 with C3 = C2 / 2).
+    """
+    stack = torch.cat([x, y, x * x, y * y, x * y])
+    local = functional.conv2d(functional.conv2d(stack, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
+    mu_x, mu_y, xx, yy, xy = local.chunk(5)
+    mu_xy, mu_x2y2 = mu_x * mu_y, mu_x**2 + mu_y**2
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-    similarity: Tensor = ((2 * mu_x * mu_y + c1) * (2 * sigma_xy + c2)) / (
-        (mu_x**2 + mu_y**2 + c1) * (sigma_x2 + sigma_y2 + c2)
-    )
-    return similarity
+    luminance = (2 * mu_xy + c1) / (mu_x2y2 + c1)
+    return luminance, (2 * (xy - mu_xy) + c2) / (xx + yy - mu_x2y2 + c2)

@@ -11,9 +11,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from fluorsr.errors import InputError
 from fluorsr.metrics.fit import fit_intensity
-from fluorsr.metrics.frc import BLOCK, frc, frc_curve
+from fluorsr.metrics.frc import frc, frc_curve
 from fluorsr.metrics.psnr import psnr
-from fluorsr.metrics.registry import METRICS
+from fluorsr.metrics.registry import ALL_METRICS, METRICS
+from fluorsr.metrics.rings import BLOCK
 from fluorsr.metrics.ssim import ssim
 from fluorsr.optics.psf import FWHM_PER_SIGMA, gaussian_blur
 
@@ -51,11 +52,11 @@ def test_ssim_is_scikit_images(shape: tuple[int, int]) -> None:
 
 def test_frc_of_independent_noise_is_none_and_of_equal_images_is_one() -> None:
     first, second = torch.randn(2, 256, 256, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    _, correlation = frc_curve(first, second)
+    correlation = frc_curve(first, second).correlation
     assert correlation[20:].abs().max() < 0.3
     assert correlation[20:].mean().abs() < 0.02
     assert frc(first, second, pixel_size_um=0.03).item() > 1000
-    frequency, correlation = frc_curve(first, first)
+    frequency, correlation, _ = frc_curve(first, first)
     assert correlation == pytest.approx(1, abs=1e-12)
     assert frequency[-1] == 0.5
     assert frc(first, first, pixel_size_um=0.03).item() == pytest.approx(60)
@@ -77,9 +78,9 @@ def test_frc_finds_where_signal_meets_noise() -> None:
 
 def test_frc_adds_up_the_blocks_of_a_large_image(monkeypatch: pytest.MonkeyPatch) -> None:
     prediction, target = images(64, 64)
-    monkeypatch.setattr("fluorsr.metrics.frc.BLOCK", 64)
+    monkeypatch.setattr("fluorsr.metrics.rings.BLOCK", 64)
     tiled = [image.repeat(2, 3) for image in (prediction, target)]
-    torch.testing.assert_close(frc_curve(*tiled)[1], frc_curve(prediction, target)[1])
+    torch.testing.assert_close(frc_curve(*tiled).correlation, frc_curve(prediction, target).correlation)
     assert BLOCK == 1024
 
 
@@ -93,9 +94,9 @@ def test_the_fit_is_numpys_least_squares() -> None:
     assert torch.equal(flat, torch.full((5, 5), 12.0))
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", ALL_METRICS)
 def test_every_metric_refuses_what_cannot_be_compared(name: str) -> None:
-    metric = METRICS[name].function
+    metric = ALL_METRICS[name].function
     image = torch.rand(20, 20)
     with pytest.raises(InputError, match=r"two images of one shape .* not \(20, 20\) and \(20, 19\)"):
         metric(image, image[:, 1:], data_range=1.0, pixel_size_um=0.1)
@@ -113,3 +114,24 @@ def test_images_too_small_are_refused() -> None:
         frc(image, image, pixel_size_um=0.1)
     with pytest.raises(InputError, match="pixel_size_um 0 must be above 0"):
         frc(torch.rand(20, 20), torch.rand(20, 20), pixel_size_um=0)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL_METRICS if "lpips" not in name])
+def test_every_metric_says_nan_of_nan_and_takes_stacks(name: str) -> None:
+    metric = ALL_METRICS[name].function
+    prediction, target = images(2, 3, 176, 176)
+    prediction[1, 2, 5, 5] = math.nan
+    values = metric(prediction, target, data_range=1.0, pixel_size_um=0.1)
+    assert values.shape == (2, 3)
+    assert values.dtype == torch.float64
+    assert values.isnan().tolist() == [[False] * 3, [False, False, True]]
+    assert math.isnan(ALL_METRICS[name].mean(values.flatten().tolist()))
+    one = metric(prediction[0, 1], target[0, 1], data_range=1.0, pixel_size_um=0.1)
+    assert values[0, 1].item() == pytest.approx(one.item(), rel=1e-12)
+    assert (metric(target, target, data_range=1.0, pixel_size_um=0.1)[0, 0] > one) == ALL_METRICS[name].higher_is_better
+
+
+def test_a_mean_of_resolutions_counts_none_as_zero_frequency() -> None:
+    assert METRICS["frc"].mean([100.0, math.inf]) == pytest.approx(200)
+    assert METRICS["frc"].mean([math.inf]) == math.inf
+    assert set(METRICS) < set(ALL_METRICS)
