@@ -1,0 +1,135 @@
+"""The orders of structured illumination: taken apart, told apart from noise, and what each lets through.
+
+    frame n     D_n(k) = light_n sum_m exp(i theta_nm) C_m(k)          m = -M .. M, M = 1 (two beams) or 2 (three)
+    order m     C_m(k) = c_m S(k - m p) H(k)                           c_0 = 1, c_m = modulation_m / 2
+
+S is the specimen, H the transfer function, p the pattern's vector (Gustafsson 2000, eq. 5; Gustafsson et al. 2008,
+eq. 8 and 9, for one plane). Frames are real, so C_-m(k) = conj(C_m(-k)) and only m = 0 .. M are kept.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pydantic
+import torch
+from torch import Tensor
+
+from fluorsr.errors import InputError
+from fluorsr.optics.microscope import Microscope
+from fluorsr.optics.otf import cutoff_per_um, widefield_otf
+
+
+class SimOptics(pydantic.BaseModel):
+    """What the reconstruction knows of the microscope.
+
+    microscope       aperture and wavelength of the emission, which set the cut-off
+    pixel_size_um    of the camera in the specimen
+    damping          real objectives and pixels pass less than the ideal lens: see `fluorsr.optics.otf.widefield_otf`
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    microscope: Microscope = Microscope()
+    pixel_size_um: float = pydantic.Field(gt=0)
+    damping: float = pydantic.Field(default=0.3, gt=0, le=1)
+
+    @property
+    def cutoff_per_um(self) -> float:
+        """The highest frequency that the microscope passes, cycles per um."""
+        return cutoff_per_um(self.microscope)
+
+    def transfer(self, frequency_per_um: Tensor) -> Tensor:
+        """H at [...] frequencies: [...] of the same dtype."""
+        return widefield_otf(self.microscope, frequency_per_um, damping=self.damping)
+
+
+def frequencies(shape: tuple[int, int], pixel_size_um: float) -> tuple[Tensor, Tensor]:
+    """(y, x) of `torch.fft.fft2` in cycles per um: [Y, 1] and [1, X] float64."""
+    fy, fx = (torch.fft.fftfreq(n, pixel_size_um, dtype=torch.float64) for n in shape)
+    return fy[:, None], fx[None, :]
+
+
+def centres_um(shape: tuple[int, int], pixel_size_um: float) -> tuple[Tensor, Tensor]:
+    """(y, x) of pixel centres, (index + 0.5) * pixel_size_um: [Y, 1] and [1, X] float64."""
+    y, x = ((torch.arange(n, dtype=torch.float64) + 0.5) * pixel_size_um for n in shape)
+    return y[:, None], x[None, :]
+
+
+def carrier(wave_per_um: Tensor, shape: tuple[int, int], pixel_size_um: float) -> Tensor:
+    """exp(2 pi i p.r) at pixel centres: [..., 2] (y, x) -> [..., Y, X] complex128."""
+    y, x = centres_um(shape, pixel_size_um)
+    p = wave_per_um[..., None, None]
+    return torch.exp(2j * math.pi * p[..., 0, :, :] * y) * torch.exp(2j * math.pi * p[..., 1, :, :] * x)
+
+
+def separate(frames: Tensor, phase_rad: Tensor, light: Tensor | None = None) -> Tensor:
+    """Take the orders apart: [..., N, Y, X] frames of one angle -> [..., M + 1, Y, X] complex128, orders 0 .. M.
+
+    phase_rad  [..., N, M] of each order in each frame;  light  [..., N] relative brightness of the frames
+    Least squares (the inverse of Gustafsson's matrix for N = 2 M + 1). Raises InputError where the phases are too few
+    or too close to each other to tell the orders apart.
+    """
+    n, orders = phase_rad.shape[-2:]
+    if n < 2 * orders + 1:
+        raise InputError(f"{2 * orders + 1} orders need at least as many phases, not {n}; reconstruct fewer beams")
+    plus = torch.exp(1j * phase_rad.double())
+    mixing = torch.cat([torch.ones_like(plus[..., :1]), plus, plus.conj()], -1)
+    if light is not None:
+        mixing = mixing * light[..., None]
+    if float(torch.linalg.cond(mixing).max()) > WORST_CONDITION:
+        steps = torch.rad2deg(phase_rad[..., 0]).remainder(360).round().flatten().tolist()
+        raise InputError(f"phases of {steps} degrees do not tell {2 * orders + 1} orders apart; they must differ more")
+    inverse = torch.linalg.pinv(mixing)[..., : orders + 1, :]
+    return torch.einsum("...mn,...nyx->...myx", inverse, frames.to(torch.complex128))
+
+
+WORST_CONDITION = 30.0
+"""Equal steps have a condition of 1; beyond this, noise grows thirtyfold."""
+
+
+def nominal_phases(phases: int, orders: int) -> Tensor:
+    """Equal steps of 2 pi / N: [N, M] radians."""
+    step = 2 * math.pi / phases * torch.arange(phases, dtype=torch.float64)
+    return step[:, None] * torch.arange(1, orders + 1, dtype=torch.float64)
+
+
+def edge_window(shape: tuple[int, int], taper: float = 0.15) -> Tensor:
+    """1 inside, falling to 0 over `taper` of each side as a cosine: [Y, X] float64."""
+
+    def side(n: int) -> Tensor:
+        depth = (torch.minimum(torch.arange(n), torch.arange(n).flip(0)).double() + 0.5) / (taper * n)
+        return 0.5 - 0.5 * torch.cos(math.pi * depth.clamp(max=1))
+
+    return side(shape[0])[:, None] * side(shape[1])
+
+
+class Spectrum:
+    """Signal and noise of the specimen ring by ring, from wide-field images of one scene that differ in noise only.
+
+        power of the scene = mean of the images' cross-spectra        power of the noise = own spectra minus that
+
+    images  [K, Y, X] real or [K, Y, X] spectra of it, K >= 2
+    """
+
+    def __init__(self, images: Tensor, frequency: Tensor) -> None:
+        """images  [K, Y, X] complex spectra;  frequency  [Y, X] in cycles per um."""
+        count = len(images)
+        self.step = float(frequency[0, 1])
+        self._ring = torch.round(frequency / self.step).long()
+        self.members = torch.bincount(self._ring.flatten()).double()
+        own = self._rings((images.abs() ** 2).mean(0))
+        both = self._rings(images.sum(0).abs() ** 2)
+        self.signal = ((both / count - own) / (count - 1)).clamp(min=0)
+        self.noise = (own - self.signal).clamp(min=0)
+        self.share = self.signal / (self.signal + self.noise / count).clamp(min=torch.finfo(torch.float64).tiny)
+        least = 4 / (self.members / (4 * count)).sqrt()
+        self.share = torch.where(self.share < least.clamp(max=0.5), 0.0, self.share)
+
+    def _rings(self, values: Tensor) -> Tensor:
+        total = torch.zeros(len(self.members), dtype=torch.float64)
+        return total.index_add_(0, self._ring.flatten(), values.flatten()) / self.members
+
+    def spread(self, ring_values: Tensor) -> Tensor:
+        """Values of rings [R] onto frequencies [Y, X]."""
+        return ring_values[self._ring]

@@ -1,0 +1,229 @@
+"""Wiener reconstruction of structured illumination (Gustafsson 2000; Gustafsson et al. 2008), at half the pixel size.
+
+    S(k) = apodisation(k) sum_dm a conj(c_dm H(k + m p_d)) C_dm(k + m p_d) / (sum_dm a |c_dm H(k + m p_d)|^2 + w(k))
+                                                                                    Gustafsson et al. 2008, eq. 12
+         C_0        C_1         C_2             orders of one direction d as they were measured, each within the
+        (   )     (  |  )   (     |  )          microscope's cut-off; moved by -m p they lie where the specimen has
+          0         0 p       0     2p          them, and what several hold is averaged as each is worth
+
+a is 1 - strength * Gaussian(distance to the measured frequency 0): out-of-focus light lies there in every order, and
+where another order sees the same frequency better, that one is believed (O'Holleran and Shaw 2014; Wicker et al. 2013).
+w is noise over signal, measured ring by ring and carried on as a power law, so that dark frames are smoothed by
+themselves and bright ones are not.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pydantic
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fluorsr.classical.sim_orders import SimOptics, Spectrum, carrier, frequencies, separate
+from fluorsr.classical.sim_parameters import LEAST_STRENGTH, SimParameters, estimate_parameters
+from fluorsr.errors import InputError
+from fluorsr.optics.otf import attenuation
+from fluorsr.restorer import RestorerSpec
+
+SCALE = 2
+STEEPEST = -4.0
+"""Of the specimen's power over frequency, as a power law."""
+
+
+class WienerOptions(pydantic.BaseModel):
+    """How the orders are put together.
+
+    wiener               w as a constant instead of the measured one, in units of the transfer function squared
+    wiener_factor        times the measured w: above 1 is smoother, below 1 sharper and noisier
+    apodisation          exponent of (1 - k / reach), reach = cut-off + the highest order's vector; 0 is none, and rings
+    attenuation          strength of a, 0 to 1;  attenuation_width  its full width at half maximum over the cut-off
+    notch                strength with which each side order's centre is taken back: remains of stripes, honeycomb
+    notch_width          full width at half maximum of it over the cut-off
+    pad                  camera pixels of reflection that fade to nothing around the field
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    wiener: float | None = pydantic.Field(default=None, gt=0)
+    wiener_factor: float = pydantic.Field(default=1.0, gt=0)
+    apodisation: float = pydantic.Field(default=0.7, ge=0, le=4)
+    attenuation: float = pydantic.Field(default=1.0, ge=0, le=1)
+    attenuation_width: float = pydantic.Field(default=0.6, gt=0)
+    notch: float = pydantic.Field(default=0.0, ge=0, le=1)
+    notch_width: float = pydantic.Field(default=0.1, gt=0)
+    pad: int = pydantic.Field(default=32, ge=0, le=256)
+
+
+class WienerSim:
+    """Restorer: raw frames, angle by angle, to one image of half the pixel size and up to twice the resolution.
+
+    parameters   of the stripes, from the whole image, its pixel (0, 0) at the origin; None measures them anew from each
+                 tile, which then has to be the whole image or a part of it that is full of structure
+    period_um    (least, most) of the first order, where it is known, for measuring
+    The Wiener filter is fitted to each tile, and its reach is without an end: the spec says that it is not exact.
+    Raises InputError where phases and beams do not fit, and, measuring, where a tile shows no structure.
+    """
+
+    def __init__(
+        self,
+        optics: SimOptics,
+        *,
+        angles: int = 3,
+        phases: int = 5,
+        beams: int = 3,
+        parameters: SimParameters | None = None,
+        options: WienerOptions | None = None,
+        period_um: tuple[float, float] | None = None,
+    ) -> None:
+        if beams not in (2, 3) or phases < 2 * beams - 1 or angles < 2:
+            raise InputError(
+                f"{beams} beams, {angles} angles and {phases} phases: beams must be 2 or 3, angles at least 2 and "
+                f"phases at least {2 * beams - 1}"
+            )
+        if parameters is not None and parameters.orders_rad.shape != (angles, phases, beams - 1):
+            raise InputError(
+                f"parameters of {tuple(parameters.orders_rad.shape)} angles, phases and orders do not fit "
+                f"{(angles, phases, beams - 1)}"
+            )
+        self.optics, self.beams, self.parameters, self.period_um = optics, beams, parameters, period_um
+        self.options = options or WienerOptions()
+        self._split = (angles, phases)
+        self._spec = RestorerSpec(
+            name=f"wiener-sim{angles * phases}-x{SCALE}",
+            frames=angles * phases,
+            scale=SCALE,
+            halo=self.options.pad,
+            exact=False,
+            pixel_size_um=optics.pixel_size_um,
+            modality="SIM",
+        )
+
+    @property
+    def spec(self) -> RestorerSpec:
+        return self._spec
+
+    def restore(self, tiles: Tensor, origin: Tensor, seed: int) -> Tensor:
+        """See fluorsr.restorer.Restorer; a batch of time points is one call."""
+        frames = tiles.reshape(len(tiles), *self._split, *tiles.shape[-2:])
+        if self.parameters is not None:
+            origin_um = origin.double() * self.optics.pixel_size_um
+            return reconstruct(frames, self.parameters, self.optics, self.options, origin_um).float()[:, None]
+        restored = []
+        for each in frames:
+            found = estimate_parameters(each, self.optics, beams=self.beams, period_um=self.period_um)
+            if float(found.strength.min()) < LEAST_STRENGTH:
+                raise InputError(
+                    "the stripes do not stand out: strength "
+                    f"{', '.join(f'{value:.1f}' for value in found.strength.tolist())} at the angles, and chance alone "
+                    f"gives up to {LEAST_STRENGTH}; give period_um, or parameters from brighter frames"
+                )
+            restored.append(reconstruct(each[None], found, self.optics, self.options))
+        return torch.stack(restored).float()
+
+
+def reconstruct(
+    frames: Tensor,
+    parameters: SimParameters,
+    optics: SimOptics,
+    options: WienerOptions,
+    origin_um: Tensor | None = None,
+) -> Tensor:
+    """Frames [B, A, N, Y, X] of the same stripes -> [B, 2 Y, 2 X] float64 in the units of the frames, mean kept.
+
+    origin_um   [B, 2] (y, x) where each field's first pixel has its corner in the parameters' frame; default (0, 0)
+    """
+    height, width = frames.shape[-2:]
+    pad = min(options.pad, height - 1, width - 1)
+    count, pixel_um = parameters.modulation.shape[1], optics.pixel_size_um
+    level = frames.double().mean((1, 2, 3, 4), keepdim=True)
+    field = _faded(frames.double() - level * parameters.light[..., None, None], pad)
+    shape, fine = (field.shape[-2], field.shape[-1]), (SCALE * field.shape[-2], SCALE * field.shape[-1])
+    orders = torch.fft.fft2(separate(field, parameters.orders_rad, parameters.light))
+    corner = (torch.zeros(len(frames), 2).double() if origin_um is None else origin_um) - pad * pixel_um
+    steps = torch.arange(count + 1, dtype=torch.float64)
+    turn = 2 * math.pi * (corner @ parameters.wave_per_um.T)[:, :, None] * steps
+    orders = orders * torch.exp(-1j * turn)[..., None, None]
+
+    fy, fx = frequencies(shape, pixel_um)
+    gy, gx = frequencies(fine, pixel_um / SCALE)
+    frequency, k = torch.hypot(fy, fx), torch.hypot(gy, gx)
+    known = optics.transfer(frequency) * _worth(frequency, optics, options)
+    notch = attenuation(k, options.notch, options.notch_width * optics.cutoff_per_um)
+    total = torch.zeros(len(frames), *fine, dtype=torch.float64)
+    power = torch.zeros(fine, dtype=torch.float64)
+    for d, wave in enumerate(parameters.wave_per_um):
+        moved = torch.fft.ifft2(_enlarge(orders[:, d, 0] * known, fine)).real
+        power += optics.transfer(k) ** 2 * _worth(k, optics, options)
+        side = torch.zeros_like(total)
+        for m in range(1, count + 1):
+            c = float(parameters.modulation[d, m - 1]) / 2
+            back = carrier(-m * wave, fine, pixel_um / SCALE)
+            # Order -m is the conjugate of order m.
+            side += 2 * c * (torch.fft.ifft2(_enlarge(orders[:, d, m] * known, fine)) * back).real
+            for sign in (1, -1):
+                at = torch.hypot(gy + sign * m * wave[0], gx + sign * m * wave[1])
+                power += c**2 * optics.transfer(at) ** 2 * _worth(at, optics, options) * notch
+        total += moved + torch.fft.ifft2(torch.fft.fft2(side) * notch).real
+    reach = optics.cutoff_per_um + count * float(parameters.wave_per_um.norm(dim=1).mean())
+    apodisation = (1 - k / reach).clamp(min=0) ** options.apodisation
+    w = _noise(orders[:, :, 0], frequency, k, optics) * options.wiener_factor
+    w = torch.full_like(w, options.wiener) if options.wiener is not None else w
+    spectrum = torch.fft.fft2(total) * apodisation / (power + w)
+    spectrum[:, 0, 0] = 0
+    image = torch.fft.ifft2(spectrum).real * SCALE**2
+    inside = image[:, SCALE * pad : SCALE * (pad + height), SCALE * pad : SCALE * (pad + width)]
+    restored: Tensor = inside - inside.mean((-2, -1), keepdim=True) + level[:, 0, 0]
+    return restored
+
+
+def _worth(frequency: Tensor, optics: SimOptics, options: WienerOptions) -> Tensor:
+    """a at a frequency as the camera saw it."""
+    return attenuation(frequency, options.attenuation, options.attenuation_width * optics.cutoff_per_um)
+
+
+def _noise(wide: Tensor, frequency: Tensor, k: Tensor, optics: SimOptics) -> Tensor:
+    """w at frequencies k, from the orders 0 [B, A, Y, X]: power of their noise over the specimen's: [B, *k].
+
+    1 throughout where nothing stands out of the noise, so that an empty field comes out smooth.
+    """
+    found = []
+    for spectra in wide:
+        power = Spectrum(spectra, frequency)
+        ring = power.step * torch.arange(len(power.share), dtype=torch.float64)
+        transfer = optics.transfer(ring)
+        clear = (power.share > 0) & (ring > 2 * power.step) & (transfer > 0.1) & (power.signal > 0)
+        if int(clear.sum()) < 3:
+            found.append(torch.ones_like(k))
+            continue
+        noise = power.noise[(ring > 0.5 * optics.cutoff_per_um) & (ring < optics.cutoff_per_um)].mean()
+        x, y, members = torch.log(ring), torch.log(power.signal / transfer**2), power.members
+        x, y, members = x[clear], y[clear], members[clear] / members[clear].sum()
+        mean_x, mean_y = (members * x).sum(), (members * y).sum()
+        slope = (members * (x - mean_x) * (y - mean_y)).sum() / (members * (x - mean_x) ** 2).sum()
+        line = mean_y + slope.clamp(STEEPEST, 0) * (torch.log(k.clamp(min=float(ring[1]))) - mean_x)
+        found.append(noise / torch.exp(line))
+    return torch.stack(found)
+
+
+def _faded(field: Tensor, pad: int) -> Tensor:
+    """[..., Y, X] -> reflected `pad` pixels beyond each side, falling to 0 there."""
+    if pad == 0:
+        return field
+    flat = field.flatten(0, -3)
+    padded = functional.pad(flat[None], (pad, pad, pad, pad), mode="reflect")[0]
+    ramp = 0.5 - 0.5 * torch.cos(math.pi * (torch.arange(pad, dtype=torch.float64) + 0.5) / pad)
+    sides = [torch.cat([ramp, torch.ones(n, dtype=torch.float64), ramp.flip(0)]) for n in field.shape[-2:]]
+    faded: Tensor = padded * sides[0][:, None] * sides[1]
+    return faded.reshape(*field.shape[:-2], *faded.shape[-2:])
+
+
+def _enlarge(spectrum: Tensor, fine: tuple[int, int]) -> Tensor:
+    """Put spectra [..., Y, X] into a larger grid's, frequency by frequency."""
+    larger = torch.zeros(*spectrum.shape[:-2], *fine, dtype=spectrum.dtype)
+    rows, columns = (
+        torch.fft.fftfreq(n, 1 / n).round().long() % size for n, size in zip(spectrum.shape[-2:], fine, strict=True)
+    )
+    larger[..., rows[:, None], columns[None, :]] = spectrum
+    return larger
