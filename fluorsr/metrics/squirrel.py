@@ -21,12 +21,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from fluorsr.errors import InputError
+from fluorsr.metrics.blur import separable
 from fluorsr.metrics.check import check_images, check_pixel_size, check_range
 from fluorsr.metrics.pearson import pearson
 from fluorsr.metrics.rings import rings, spectrum, square_side, squares, tapered
-from fluorsr.optics.psf import FWHM_PER_SIGMA, gaussian_blur
+from fluorsr.optics.psf import FWHM_PER_SIGMA, gaussian_kernel, gaussian_radius
 
 TAPER = 0.25
+STRIP = 512
+"""Rows of the input that are compared at a time."""
 WIDTHS = 400
 """Widths tried between none and a quarter of a square, before the best is refined."""
 
@@ -80,18 +83,34 @@ def _compare(restored: Tensor, image: Tensor, scale: int, pixel_size_um: float) 
     if not bool(torch.isfinite(restored).all() and torch.isfinite(image).all()):
         return (math.nan,) * 5, torch.full(image.shape, math.nan)
     fwhm_px = fitted_fwhm(restored, image)
-    pixels = restored.float()
-    blurred = gaussian_blur(pixels - pixels.mean(), fwhm_px * scale) if fwhm_px > 0 else pixels - pixels.mean()
-    binned = functional.avg_pool2d(blurred[None], scale)[0].double()
+    mean = restored.mean(dtype=torch.float64)
+    binned = _blurred_and_binned(restored, float(mean), fwhm_px * scale, scale).double()
     target = image.double()
     deviation, level = binned - binned.mean(), target.mean()
     variance = deviation.square().sum()
     gain = float((deviation * (target - level)).sum() / variance) if variance > 0 else 0.0
     error = (gain * deviation + level - target).abs()
-    offset = float(level - gain * (binned.mean() + pixels.mean().double()))
+    offset = float(level - gain * (binned.mean() + mean))
     rsp = float(pearson(gain * binned if gain else binned, target, data_range=1.0))
     rse = float(error.square().mean().sqrt())
     return (rsp, rse, 1000 * pixel_size_um * fwhm_px, gain, offset), error.float()
+
+
+def _blurred_and_binned(restored: Tensor, mean: float, fwhm_px: float, scale: int) -> Tensor:
+    """Blur [sY, sX] minus its mean, edges repeated, and average s x s pixels: float32 [Y, X]; in strips, for memory."""
+    kernel = torch.ones(1)
+    if fwhm_px > 0:
+        kernel = gaussian_kernel(fwhm_px, gaussian_radius(fwhm_px))
+    radius = kernel.numel() // 2
+    height = restored.shape[0]
+    strips = []
+    for top in range(0, height, STRIP * scale):
+        bottom = min(top + STRIP * scale, height)
+        first, last = max(top - radius, 0), min(bottom + radius, height)
+        missing = (radius, radius, radius - (top - first), radius - (last - bottom))
+        part = functional.pad((restored[first:last] - mean).float()[None], missing, mode="replicate")
+        strips.append(functional.avg_pool2d(separable(part, kernel), scale)[0])
+    return torch.cat(strips)
 
 
 def fitted_fwhm(restored: Tensor, image: Tensor) -> float:

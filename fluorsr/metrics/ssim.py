@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fluorsr.errors import InputError
+from fluorsr.metrics.blur import separable
 from fluorsr.metrics.check import check_pair
 from fluorsr.optics.psf import FWHM_PER_SIGMA, gaussian_kernel
 
@@ -33,24 +33,23 @@ def similarity(prediction: Tensor, target: Tensor, data_range: float) -> tuple[T
     """Mean SSIM and mean contrast-structure term of [..., Y, X] twice: [...] float64 each."""
     rows, columns = target.shape[-2:]
     kernel = gaussian_kernel(SIGMA * FWHM_PER_SIGMA, RADIUS).to(target.device)
-    x_all, y_all = (images.reshape(-1, 1, rows, columns) for images in (prediction, target))
+    x_all, y_all = (images.reshape(-1, rows, columns) for images in (prediction, target))
     total = torch.zeros(2, x_all.shape[0], dtype=torch.float64, device=target.device)
     for first in range(0, rows - 2 * RADIUS, STRIP):
         strip = slice(first, min(first + STRIP, rows - 2 * RADIUS) + 2 * RADIUS)
-        luminance, structure = _terms(x_all[:, :, strip].double(), y_all[:, :, strip].double(), kernel, data_range)
-        total += torch.stack([(luminance * structure).sum((1, 2, 3)), structure.sum((1, 2, 3))])
+        luminance, structure = _terms(x_all[:, strip].double(), y_all[:, strip].double(), kernel, data_range)
+        total += torch.stack([(luminance * structure).sum((1, 2)), structure.sum((1, 2))])
     mean = total / ((rows - 2 * RADIUS) * (columns - 2 * RADIUS))
     return mean[0].reshape(target.shape[:-2]), mean[1].reshape(target.shape[:-2])
 
 
 def _terms(x: Tensor, y: Tensor, kernel: Tensor, data_range: float) -> tuple[Tensor, Tensor]:
-    """The two factors of the SSIM map of [N, 1, Y, X] (equation 13), from local means and covariances (eqs. 14 to 16).
+    """The two factors of the SSIM map of [N, Y, X] (equation 13), from local means and covariances (eqs. 14 to 16).
 
     They are luminance (equation 6) and contrast times structure (equations 9 and 10 with C3 = C2 / 2).
     """
     stack = torch.cat([x, y, x * x, y * y, x * y])
-    local = functional.conv2d(functional.conv2d(stack, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
-    mu_x, mu_y, xx, yy, xy = local.chunk(5)
+    mu_x, mu_y, xx, yy, xy = separable(stack, kernel).chunk(5)
     mu_xy, mu_x2y2 = mu_x * mu_y, mu_x**2 + mu_y**2
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     luminance = (2 * mu_xy + c1) / (mu_x2y2 + c1)
