@@ -12,7 +12,7 @@ The phases cancel in eq. 1 and the high-pass depends on |k| alone, so sums over 
 transform is enough for all curves. No truth is needed, so this tells sharp from blurred, never right from wrong.
 
 Of an ideal lens it gives Rayleigh's distance, 1.22 of the finest period that passes (so do cubic and nanopyx). It needs
-a field of some twenty such periods: of ten it reads half as much.
+a field of some twenty such periods: of ten it reads half to three quarters as much.
 """
 
 from __future__ import annotations
