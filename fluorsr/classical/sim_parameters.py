@@ -24,7 +24,7 @@ from fluorsr.classical.sim_orders import SimOptics, frequencies, nominal_phases,
 from fluorsr.classical.sim_scene import Scene
 from fluorsr.errors import InputError
 
-ROUNDS = 5
+ROUNDS = 8
 SHORTEST, LONGEST = 1.1, 0.5
 """Vector of the highest order over the cut-off, at most and at least, where the pattern is looked for."""
 
@@ -107,12 +107,24 @@ def estimate_parameters(
     wave_per_um  [A, 2] the pattern vectors where they are known, as for dark frames from bright ones of the same
                  microscope: taken as they are, and only phases, brightness and modulation are measured
     rounds       of steps 2 to 4; after one, phases are right to some 5 degrees, which tells whether frames are in order
-    Raises InputError where the frames are too few, too small, or not finite.
+    Raises InputError where the frames are too few, too small or not finite, or show no structure or no
+    stripes above their noise.
     """
     scene = Scene(frames, optics, beams - 1)
+    if scene.empty:
+        raise InputError(
+            "the frames hold no structure above their noise, so no stripes can be measured; give parameters from "
+            "brighter frames of the same microscope"
+        )
     nominal = nominal_phases(scene.phases, scene.orders).expand(scene.angles, -1, -1)
     if wave_per_um is None:
         waves, strength = _find(scene, nominal, *_reach(optics, beams - 1, period_um))
+        if float(strength.min()) < LEAST_STRENGTH:
+            raise InputError(
+                f"the stripes do not stand out: strength {', '.join(f'{s:.1f}' for s in strength.tolist())} at the "
+                f"angles, and chance alone gives up to {LEAST_STRENGTH}; give period_um, or parameters from brighter "
+                "frames of the same microscope"
+            )
     elif wave_per_um.shape == (scene.angles, 2):
         waves, strength = wave_per_um.double(), torch.full((scene.angles,), math.nan, dtype=torch.float64)
     else:
@@ -135,12 +147,14 @@ def estimate_parameters(
 def pattern_strength(
     frames: Tensor, optics: SimOptics, *, beams: int = 3, period_um: tuple[float, float] | None = None
 ) -> Tensor:
-    """How clearly each angle of frames [A, N, Y, X] shows stripes if their phases step evenly: [A], 1 for noise.
+    """How clearly each angle of frames [A, N, Y, X] shows stripes if their phases step evenly: [A], about 1 for noise.
 
     The quick part of `estimate_parameters`, for telling which order the frames are in.
     """
     scene = Scene(frames, optics, beams - 1)
     nominal = nominal_phases(scene.phases, scene.orders).expand(scene.angles, -1, -1)
+    if scene.empty:
+        return torch.zeros(scene.angles, dtype=torch.float64)
     return _find(scene, nominal, *_reach(optics, beams - 1, period_um))[1]
 
 

@@ -20,6 +20,8 @@ NOTCH_PER_UM = 1.0
 """Width of what is left out around each order: out-of-focus light."""
 
 SMALLEST = 32
+FEWEST = 60.0
+"""Frequencies in which the wide-field image must show the specimen: noise alone passes for it in some dozen."""
 
 
 class Scene:
@@ -58,6 +60,11 @@ class Scene:
         # Unwindowed, so that the edges' own light stands in for what lies beyond them; the window comes after.
         self.specimen: Tensor = torch.fft.ifft2(torch.fft.fft2(wide.mean(0)) * trusted).real
         self.wide = spectra.mean(0)
+
+    @property
+    def empty(self) -> bool:
+        """Whether the wide-field image shows next to nothing but noise."""
+        return float(self.trust(self.frequency).sum()) < FEWEST
 
     def whitened(self, orders_rad: Tensor) -> Tensor:
         """As `products`, of the phases of the spectra alone: no bright low frequency outshines the pattern's peak."""

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fluorsr.classical.sim_orders import SimOptics, Spectrum, carrier, frequencies, separate
-from fluorsr.classical.sim_parameters import LEAST_STRENGTH, SimParameters, estimate_parameters
+from fluorsr.classical.sim_parameters import SimParameters, estimate_parameters
 from fluorsr.errors import InputError
 from fluorsr.optics.otf import attenuation
 from fluorsr.restorer import RestorerSpec
@@ -36,7 +36,8 @@ class WienerOptions(pydantic.BaseModel):
     """How the orders are put together.
 
     wiener               w as a constant instead of the measured one, in units of the transfer function squared
-    wiener_factor        times the measured w: above 1 is smoother, below 1 sharper and noisier
+    wiener_factor        times the measured w: larger is smoother, smaller sharper and noisier; above 1 by default, as
+                         errors of the parameters add to the noise
     apodisation          exponent of (1 - k / reach), reach = cut-off + the highest order's vector; 0 is none, and rings
     attenuation          strength of a, 0 to 1;  attenuation_width  its full width at half maximum over the cut-off
     notch                strength with which each side order's centre is taken back: remains of stripes, honeycomb
@@ -47,7 +48,7 @@ class WienerOptions(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     wiener: float | None = pydantic.Field(default=None, gt=0)
-    wiener_factor: float = pydantic.Field(default=1.0, gt=0)
+    wiener_factor: float = pydantic.Field(default=2.0, gt=0)
     apodisation: float = pydantic.Field(default=0.7, ge=0, le=4)
     attenuation: float = pydantic.Field(default=1.0, ge=0, le=1)
     attenuation_width: float = pydantic.Field(default=0.6, gt=0)
@@ -113,12 +114,6 @@ class WienerSim:
         restored = []
         for each in frames:
             found = estimate_parameters(each, self.optics, beams=self.beams, period_um=self.period_um)
-            if float(found.strength.min()) < LEAST_STRENGTH:
-                raise InputError(
-                    "the stripes do not stand out: strength "
-                    f"{', '.join(f'{value:.1f}' for value in found.strength.tolist())} at the angles, and chance alone "
-                    f"gives up to {LEAST_STRENGTH}; give period_um, or parameters from brighter frames"
-                )
             restored.append(reconstruct(each[None], found, self.optics, self.options))
         return torch.stack(restored).float()
 

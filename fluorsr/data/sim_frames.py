@@ -195,8 +195,8 @@ def _check_clarity(measured: SimParameters, order: FrameOrder) -> None:
         frames = [(order.where(int(a), int(p)), float(measured.clarity[a, p])) for a, p in torch.nonzero(strange)]
         told = ", ".join(f"{frame} ({100 * share:.0f} %)" for frame, share in sorted(frames))
         raise InputError(
-            f"these frames (counted from 0) hardly show the stripes of the angle that {order} gives them, in per cent "
-            f"of what their neighbours show: {told}; they belong to another angle, or were taken badly: check their order"
+            f"these frames (counted from 0) hardly show the stripes of the angle that {order} gives them, in per "
+            f"cent of what their neighbours show: {told}; they belong to another angle, or were taken badly"
         )
 
 
