@@ -1,6 +1,6 @@
 """Parameters of structured illumination, measured from its frames: pattern vectors, phases, modulation.
 
-    1  orders taken apart with the phase steps as declared                     Gustafsson 2000, eq. 5
+    1  orders taken apart with the phase steps as declared                     Gustafsson 2000
     2  pattern vector p: the peak of the cross-correlation of what order 0 and order m share
            X_m(q) = sum_k conj(S(k)) H(k + q) C_m(k + q)                       after Gustafsson et al. 2008
        summed over orders at q = p, 2 p, and refined by a zoomed Fourier transform

@@ -1,7 +1,7 @@
 """Wiener reconstruction of structured illumination (Gustafsson 2000; Gustafsson et al. 2008), at half the pixel size.
 
     S(k) = apodisation(k) sum_dm a conj(c_dm H(k + m p_d)) C_dm(k + m p_d) / (sum_dm a |c_dm H(k + m p_d)|^2 + w(k))
-                                                                                    Gustafsson et al. 2008, eq. 12
+                                                        the generalised Wiener filter of Gustafsson et al. 2008
          C_0        C_1         C_2             orders of one direction d as they were measured, each within the
         (   )     (  |  )   (     |  )          microscope's cut-off; moved by -m p they lie where the specimen has
           0         0 p       0     2p          them, and what several hold is averaged as each is worth
