@@ -3,8 +3,9 @@
     frame n     D_n(k) = light_n sum_m exp(i theta_nm) C_m(k)          m = -M .. M, M = 1 (two beams) or 2 (three)
     order m     C_m(k) = c_m S(k - m p) H(k)                           c_0 = 1, c_m = modulation_m / 2
 
-S is the specimen, H the transfer function, p the pattern's vector (Gustafsson, J. Microsc. 198,
-82 (2000); three beams in Gustafsson et al., Biophys. J. 94, 4957 (2008), here for one plane). Frames are real, so C_-m(k) = conj(C_m(-k)) and only m = 0 .. M are kept.
+S is the specimen, H the transfer function, p the pattern's vector (Gustafsson, J. Microsc. 198, 82 (2000); three beams
+in Gustafsson et al., Biophys. J. 94, 4957 (2008), here for one plane). Frames are real, so C_-m(k) = conj(C_m(-k)) and
+only m = 0 .. M are kept.
 """
 
 from __future__ import annotations
