@@ -112,7 +112,7 @@ class _Bars:
 
 def _print_summary(console: Console, done: library.Summary) -> None:
     def sizes(shape: dict[str, int]) -> str:
-        return " x ".join(f"{axis} {length}" for axis, length in shape.items())
+        return ", ".join(f"{axis} {length}" for axis, length in shape.items())
 
     size = ", ".join(f"{axis} {1000 * um:.4g} nm" for axis, um in done.pixel_size_um.items()) or "unknown"
     resumed = f", {done.blocks_resumed} of them by an earlier run" if done.blocks_resumed else ""

@@ -39,7 +39,7 @@ def info(
     sizes = ", ".join(f"{axis} {1000 * um:.4g} nm" for axis, um in image.pixel_size_um.items()) or "unknown"
     table = Table(show_header=False, box=None, padding=(0, 1))
     table.add_row("[bold]image[/]", f"{path} ({image.name})" if image.name else str(path))
-    table.add_row("[bold]shape[/]", " x ".join(f"{axis} {length}" for axis, length in shape.items()))
+    table.add_row("[bold]shape[/]", ", ".join(f"{axis} {length}" for axis, length in shape.items()))
     table.add_row("[bold]pixels[/]", f"{image.dtype.name}; {sizes}")
     table.add_row("[bold]channels[/]", ", ".join(f"{channel.name} (#{channel.color})" for channel in image.channels))
     Console().print(table, highlight=False)

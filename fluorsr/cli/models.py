@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from fluorsr.models.weights import Card
 from fluorsr.models.zoo_index import describe, zoo
@@ -37,7 +37,7 @@ def _as_json(card: Card) -> dict[str, Any]:
 
 
 def _print_list(console: Console, cards: dict[str, Card]) -> None:
-    table = Table("model", "scale", "input pixels", "modality", "trained on")
+    table = Table(Column("model", no_wrap=True), "scale", "input pixels", "modality", "trained on")
     for known, card in cards.items():
         spec = card.spec
         size = f"{1000 * spec.pixel_size_um:.0f} nm" if spec.pixel_size_um else "any"

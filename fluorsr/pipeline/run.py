@@ -147,6 +147,7 @@ def infer(
         (tell or (lambda _: None))(note)
     report(Progress("fit", 0, 1))
     normalizations = fit_channels(image, plan, loaded.spec)
+    report(Progress("fit", 1, 1))
     fingerprint = _fingerprint(source, level, image, loaded, plan, normalizations, ngff, seed)
     writer, journal = _open_output(path, plan, ngff, fingerprint, resume=resume, overwrite=overwrite)
     if journal is None and workers > 1:

@@ -49,7 +49,7 @@ def image(tmp_path: Path) -> Path:
 
 def test_the_summary_says_what_was_done(command: Command, image: Path, small_model: Path, tmp_path: Path) -> None:
     shown = command("fluorsr-infer", image, tmp_path / "out.zarr", "--model", small_model)
-    for words in ("c 2 x y 120 x x 140", "uint16; pixels y 40 nm, x 40 nm", "million input pixels a second", "0 input"):
+    for words in ("c 2, y 120, x 140", "uint16; pixels y 40 nm, x 40 nm", "million input pixels a second", "0 input"):
         assert words in shown
 
 
@@ -91,7 +91,7 @@ def test_verify_tells_by_its_exit_code(command: Command, image: Path, small_mode
 
 def test_info_and_models_print_what_there_is(command: Command, image: Path) -> None:
     shown = command("fluorsr", "info", image)
-    assert "c 2 x y 60 x x 70" in shown
+    assert "c 2, y 60, x 70" in shown
     assert "80 nm" in shown
     assert json.loads(command("fluorsr", "info", image, "--json"))["dtype"] == "uint16"
     assert "edsr-confocal-sted-x2" in command("fluorsr", "models")
