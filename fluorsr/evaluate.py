@@ -17,14 +17,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from fluorsr.errors import InputError
-from fluorsr.image import Image
+from fluorsr.image import Image, PlaneIndex
 from fluorsr.metrics.fit import fit_intensity
 from fluorsr.metrics.registry import METRICS
 from fluorsr.normalize import fit
+from fluorsr.predict import restore_region, tile_pool
 from fluorsr.restorer import Restorer
+from fluorsr.tiling.grid import Grid
 
 Figures = dict[str, float]
 
@@ -73,20 +74,23 @@ def score(restored: Tensor, target: Tensor, pixel_size_um: float) -> Figures:
 def restore_field(restorer: Restorer, degraded: NDArray[np.generic]) -> tuple[Tensor, float]:
     """Restore a small field [Y, X] whole: float32 [scale * Y, scale * X] in the field's counts, and its low percentile.
 
-    The field is reflected at its edges by the restorer's halo, as tiles of a large image are.
+    It is one tile, reflected at its edges by the restorer's halo, so a restorer that is not exact shows no tiling.
     """
-    spec = restorer.spec
-    normalization = fit(Image(degraded, "yx"), percentiles=spec.percentiles)
-    pixels = (torch.from_numpy(degraded.astype(np.float32)) - normalization.low) / normalization.scale
-    height, width = pixels.shape
-    before = min(-(-spec.halo // spec.multiple) * spec.multiple, height - 1, width - 1)
-    after = [before + -(n + 2 * before) % spec.multiple for n in (height, width)]
-    padded = functional.pad(pixels[None, None], (before, after[1], before, after[0]), mode="reflect")
-    origin = torch.full((1, 2), -before, dtype=torch.int64)
-    restored = restorer.restore(padded, origin, 0)[0, 0]
-    first, s = before * spec.scale, spec.scale
-    inner = restored[first : first + s * height, first : first + s * width]
-    return inner.float() * normalization.scale + normalization.low, normalization.low
+    spec, image = restorer.spec, Image(degraded, "yx")
+    normalization = fit(image, percentiles=spec.percentiles)
+    height, width = degraded.shape
+    m = spec.multiple
+    halo = -(-spec.halo // m) * m
+    grid = Grid(
+        shape=(1, height, width),
+        tile=(1, -(-height // m) * m + 2 * halo, -(-width // m) * m + 2 * halo),
+        halo=(0, halo, halo),
+        multiple=(1, m, m),
+        scale=(1, spec.scale, spec.scale),
+    )
+    with tile_pool(1) as pool:
+        whole = restore_region(image, [PlaneIndex()], (0, height), (0, width), restorer, grid, normalization, pool)
+    return torch.from_numpy(whole.pixels), normalization.low
 
 
 def to_markdown(table: dict[str, dict[str, Figures]]) -> str:

@@ -86,10 +86,9 @@ class Image:
             object.__setattr__(self, "channels", names)
         if len(self.channels) != self.size("c"):
             raise InputError(f"{len(self.channels)} channels are described, but the c axis has {self.size('c')}")
-        for what, sizes in (("pixel_size_um", self.pixel_size_um),):
-            for axis, value in sizes.items():
-                if axis not in "zyx" or not np.isfinite(value) or value <= 0:
-                    raise InputError(f"{what}[{axis!r}] = {value}: must be a positive number for z, y or x")
+        for axis, value in self.pixel_size_um.items():
+            if axis not in "zyx" or not np.isfinite(value) or value <= 0:
+                raise InputError(f"pixel_size_um[{axis!r}] = {value}: must be a positive number for z, y or x")
 
     def size(self, axis: str) -> int:
         """Length along `axis`; 1 where the image lacks it."""

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 from distributed import Client, LocalCluster, Nanny, Worker, WorkerPlugin, as_completed
 
+from fluorsr.image import Image
 from fluorsr.models.allocator import tune_allocator
+from fluorsr.models.load import LoadedModel
 from fluorsr.pipeline.worker import BLOCKS_AT_ONCE, Job, Workshop, close_workshop, open_workshop
 
 T = TypeVar("T")
@@ -32,11 +34,11 @@ class _OpenWorkshop(WorkerPlugin):  # type: ignore[misc]  # distributed has no t
 
 
 @contextmanager
-def cluster(workshop: Workshop, workers: int) -> Iterator[Client]:
+def cluster(job: Job, workers: int, image: Image, model: LoadedModel) -> Iterator[Client]:
     """A dask client whose workers can run the job's tasks.
 
-    One worker is this process itself, with the workshop as it is. More are processes of their own; a worker that dies
-    is started again and its blocks are given to others.
+    One worker is this process itself, with the image and the model that are open here. More are processes of their
+    own; a worker that dies is started again and its blocks are given to others.
     """
     inside = workers == 1
     with (
@@ -52,14 +54,14 @@ def cluster(workshop: Workshop, workers: int) -> Iterator[Client]:
         Client(local) as client,
     ):
         if inside:
-            open_workshop(workshop)
+            open_workshop(Workshop(job, image, model))
         else:
-            client.register_plugin(_OpenWorkshop(workshop.job))
+            client.register_plugin(_OpenWorkshop(job))
         try:
             yield client
         finally:
             if inside:
-                close_workshop(workshop.job.name)
+                close_workshop(job.name)
 
 
 def run_window(

@@ -13,7 +13,8 @@ from fluorsr.image import Image
 from fluorsr.models.load import load
 from fluorsr.pipeline.plan import make_plan, whole
 from fluorsr.pipeline.run import DEFAULT_MODEL, fit_channels
-from fluorsr.predict import available_threads, restore_region, tile_pool
+from fluorsr.pipeline.worker import compute
+from fluorsr.predict import available_threads, tile_pool
 from fluorsr.restorer import Restorer
 
 AXES_BY_RANK = {2: "yx", 3: "zyx", 4: "czyx", 5: "tczyx"}
@@ -58,19 +59,7 @@ def restore(
     pixels = np.empty((*plan.output_planes(), *layout.shape[-2:]), layout.dtype)
     with tile_pool(threads or available_threads()) as pool:
         for block in (plan.block(i) for i in range(len(plan))):
-            restored = restore_region(
-                image,
-                block.planes,
-                block.y,
-                block.x,
-                restorer,
-                plan.grid,
-                normalizations[block.planes[0].c],
-                pool,
-                dtype=layout.dtype,
-                batch=batch,
-                seed=seed,
-            ).pixels
+            restored = compute(block, image, restorer, plan, normalizations, pool, seed).pixels
             height, width = restored.shape
             pixels[block.output][block.y_out : block.y_out + height, block.x_out : block.x_out + width] = restored
     return Image(

@@ -22,7 +22,7 @@ from fluorsr.tiling.grid import Grid
 DEFAULT_BLOCK = 2048
 DEFAULT_STRIDE = 512
 INEXACT_OVERLAP = 64
-WRITABLE = ("uint8", "uint16", "float32")
+RESTORED_DTYPES = ("uint8", "uint16", "float32")
 
 
 @dataclass(frozen=True)
@@ -209,9 +209,9 @@ def _ceil_to(value: int, multiple: int) -> int:
 
 def _output_dtype(image: Image, dtype: str) -> str:
     if dtype == "same":
-        return image.dtype.name if image.dtype.name in WRITABLE else "float32"
-    if dtype not in WRITABLE:
-        raise InputError(f"dtype {dtype!r} cannot be written; choose same or one of {', '.join(WRITABLE)}")
+        return image.dtype.name if image.dtype.name in RESTORED_DTYPES else "float32"
+    if dtype not in RESTORED_DTYPES:
+        raise InputError(f"dtype {dtype!r} cannot be written; choose same or one of {', '.join(RESTORED_DTYPES)}")
     return dtype
 
 

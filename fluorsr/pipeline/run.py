@@ -23,7 +23,7 @@ from fluorsr.pipeline.cluster import cluster, run_window
 from fluorsr.pipeline.journal import Journal
 from fluorsr.pipeline.plan import Plan, as_record, make_plan
 from fluorsr.pipeline.select import select
-from fluorsr.pipeline.worker import BLOCKS_AT_ONCE, Job, Workshop, build_tail, restore_block
+from fluorsr.pipeline.worker import BLOCKS_AT_ONCE, Job, build_tail, restore_block
 from fluorsr.predict import available_threads
 from fluorsr.restorer import RestorerSpec
 
@@ -167,7 +167,7 @@ def infer(
     )
     resumed = int(journal.done.sum()) if journal else 0
     restoring = time.perf_counter()
-    totals, pixels = _run(job, Workshop(job, image, loaded), journal, workers, report)
+    totals, pixels = _run(job, image, loaded, journal, workers, report)
     writer.finish()
     ended = time.perf_counter()
     return Summary(
@@ -197,7 +197,12 @@ def infer(
 
 
 def _run(
-    job: Job, workshop: Workshop, journal: Journal | None, workers: int, report: Callable[[Progress], None]
+    job: Job,
+    image: Image,
+    model: LoadedModel,
+    journal: Journal | None,
+    workers: int,
+    report: Callable[[Progress], None],
 ) -> tuple[tuple[int, int, int], int]:
     """Restore what the record does not hold, then build the pyramid's tail: (pixel counts, pixels restored)."""
     total = len(job.plan)
@@ -206,7 +211,7 @@ def _run(
     waiting = (i for i in range(total) if not finished[i])
     window = 2 * BLOCKS_AT_ONCE * workers
     pixels, counted = 0, [0, 0, 0]
-    with cluster(workshop, workers) as client:
+    with cluster(job, workers, image, model) as client:
         report(Progress("restore", done, total))
         for results in run_window(client, restore_block, ((job.name, i) for i in waiting), window):
             for result in results:

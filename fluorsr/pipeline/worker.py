@@ -6,6 +6,7 @@ A Job is small and picklable; every process builds its own Workshop from it once
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from fluorsr.io.writer import ImageWriter
 from fluorsr.models.load import LoadedModel, load
 from fluorsr.normalize import Normalization
 from fluorsr.pipeline.journal import BlockFacts
-from fluorsr.pipeline.plan import Plan
-from fluorsr.predict import restore_region, tile_pool
+from fluorsr.pipeline.plan import Block, Plan
+from fluorsr.predict import Restored, restore_region, tile_pool
+from fluorsr.restorer import Restorer
 from fluorsr.tiling.blend import crc32c
 
 BLOCKS_AT_ONCE = 3
@@ -81,23 +83,36 @@ class Workshop:
         started = time.perf_counter()
         job = self.job
         block = job.plan.block(index)
-        restored = restore_region(
-            self.image,
-            block.planes,
-            block.y,
-            block.x,
-            self.model,
-            job.plan.grid,
-            job.normalizations[block.planes[0].c],
-            self.pool,
-            dtype=job.plan.layout.dtype,
-            batch=job.plan.batch,
-            seed=job.seed,
-        )
+        restored = compute(block, self.image, self.model, job.plan, job.normalizations, self.pool, job.seed)
         job.writer.write(block.output, block.y_out, block.x_out, restored.pixels)
         facts = BlockFacts(index, crc32c(restored.pixels), restored.nonfinite, restored.saturated, restored.diverged)
         pixels = (block.y[1] - block.y[0]) * (block.x[1] - block.x[0])
         return Result(facts, pixels, time.perf_counter() - started)
+
+
+def compute(
+    block: Block,
+    image: Image,
+    restorer: Restorer,
+    plan: Plan,
+    normalizations: Mapping[int, Normalization],
+    pool: ThreadPoolExecutor,
+    seed: int,
+) -> Restored:
+    """The pixels of one block; in memory and out of core alike."""
+    return restore_region(
+        image,
+        block.planes,
+        block.y,
+        block.x,
+        restorer,
+        plan.grid,
+        normalizations[block.planes[0].c],
+        pool,
+        dtype=plan.layout.dtype,
+        batch=plan.batch,
+        seed=seed,
+    )
 
 
 _workshops: dict[str, Workshop] = {}

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,18 @@ def test_threads_and_workers_change_no_byte(cells: Path, small_model: Path, tmp_
     reference = contents(tmp_path / "one.zarr")
     assert contents(tmp_path / "four.zarr") == reference
     assert contents(tmp_path / "two.zarr") == reference
+
+
+def test_a_run_leaves_torchs_threads_as_they_were(cells: Path, small_model: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for workers in (1, 2):
+            infer(cells, tmp_path / f"{workers}.zarr", model=small_model, z="0", workers=workers)
+            assert torch.get_num_threads() == 2
+            assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("tile")]
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_blocks_and_memory_change_no_pixel(cells: Path, small_model: Path, tmp_path: Path) -> None:
