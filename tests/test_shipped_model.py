@@ -11,7 +11,7 @@ import torch
 from fluorsr.classical.bicubic import Bicubic
 from fluorsr.classical.richardson_lucy import RichardsonLucy
 from fluorsr.data.simulate import SimulationConfig, simulate_pair
-from fluorsr.evaluate import Case, evaluate, restore_field
+from fluorsr.evaluate.fields import Case, evaluate, restore_field
 from fluorsr.models.load import load
 from fluorsr.models.zoo_index import describe, find
 from fluorsr.restorer import Restorer

@@ -16,7 +16,7 @@ from pathlib import Path
 from fluorsr.classical.bicubic import Bicubic
 from fluorsr.classical.richardson_lucy import RichardsonLucy
 from fluorsr.data.simulate import SimulationConfig, simulate_pair
-from fluorsr.evaluate import Case, evaluate, to_markdown
+from fluorsr.evaluate.fields import Case, evaluate, to_markdown
 from fluorsr.models.allocator import tune_allocator
 from fluorsr.models.architectures import build
 from fluorsr.models.load import load

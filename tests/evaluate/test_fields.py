@@ -13,7 +13,7 @@ from fluorsr.classical.bicubic import Bicubic
 from fluorsr.classical.richardson_lucy import RichardsonLucy
 from fluorsr.data.simulate import SimulationConfig, simulate_pair
 from fluorsr.errors import InputError
-from fluorsr.evaluate import Case, evaluate, restore_field, score, to_markdown
+from fluorsr.evaluate.fields import Case, evaluate, restore_field, score, to_markdown
 from fluorsr.metrics.registry import METRICS
 from fluorsr.restorer import RestorerSpec
 
