@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fluorsr.errors import InputError, ModelError
 from fluorsr.train.checkpoint import load_checkpoint, save_checkpoint
-from fluorsr.train.objectives import Objective
+from fluorsr.train.objectives.base import Objective
 
 PATIENCE = 20
 """Steps in a row without a finite loss after which the run stops."""
@@ -62,6 +63,7 @@ def fit(
     folder: Path,
     *,
     recipe: dict[str, Any],
+    seed: int = 0,
     resume: bool = False,
     validate_every: int = 500,
     report: Callable[[Progress], None] = lambda progress: None,
@@ -84,6 +86,7 @@ def fit(
     progress = Progress(step, before, budget.spent(step, before), recent, {})
     with _interruptible() as stopped, (folder / "log.jsonl").open("a", encoding="utf-8") as log:
         while progress.spent < 1 and not stopped:
+            torch.manual_seed(seed * 2**32 + step)  # whatever an objective draws is the same after a resume
             figures = objective.step(*batches(step), budget.rate(step, progress.spent))
             step += 1
             finite = math.isfinite(figures["loss"])

@@ -12,12 +12,16 @@ from fluorsr.data.simulate import SimulationConfig
 from fluorsr.errors import FormatError, InputError, NotFoundError
 from fluorsr.losses import LOSSES
 from fluorsr.models.architectures import ARCHITECTURES
+from fluorsr.train.objectives import OBJECTIVES, USUAL
+from fluorsr.train.objectives.base import Objective, Setup
 
 
 class Recipe(pydantic.BaseModel):
     """What to train, on what, and how.
 
     name, architecture, model   of the network; `model` holds its configuration
+    objective, options          how it learns, the architecture's usual way where none is named; `options` are its own
+    loss                        a name, or names and their weights: {l1: 1, mse: 5}
     data                        what is simulated; the fields' size is in `data.size_px`
     modality                    what the model is for, in words; it goes into the model's spec
     steps, minutes              length; the one reached first ends the run, and the learning rate follows it
@@ -32,6 +36,8 @@ class Recipe(pydantic.BaseModel):
     name: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     architecture: str
     model: dict[str, Any] = {}
+    objective: str = ""
+    options: dict[str, Any] = {}
     data: SimulationConfig = SimulationConfig()
     modality: str = ""
     seed: int = pydantic.Field(default=1, ge=0, lt=2**31)
@@ -41,10 +47,12 @@ class Recipe(pydantic.BaseModel):
     patch: int = pydantic.Field(default=64, ge=8)
     pool: int = pydantic.Field(default=48, ge=1)
     refresh: float = pydantic.Field(default=0.5, gt=0)
-    loss: str = "l1"
+    loss: str | dict[str, float] = "l1"
     learning_rate: float = pydantic.Field(default=5e-4, gt=0)
     warmup: int = pydantic.Field(default=200, ge=0)
-    clip: float = pydantic.Field(default=1.0, gt=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip: float | None = pydantic.Field(default=1.0, gt=0)
+    accumulate: int = pydantic.Field(default=1, ge=1)
     ema: float = pydantic.Field(default=0.998, ge=0, lt=1)
     precision: Literal["bf16", "fp32"] = "fp32"
     percentiles: tuple[float, float] = (0.1, 99.9)
@@ -55,8 +63,9 @@ class Recipe(pydantic.BaseModel):
     def _fits(self) -> Recipe:
         """Collect the faults that concern several entries, so that they are told together."""
         faults = []
-        if self.loss not in LOSSES:
-            faults.append(f"loss {self.loss!r} must be one of {', '.join(LOSSES)}")
+        for loss in self.losses:
+            if loss not in LOSSES:
+                faults.append(f"loss {loss!r} must be one of {', '.join(LOSSES)}")
         if self.patch > self.data.size_px:
             faults.append(f"patch {self.patch} must fit the field of data.size_px {self.data.size_px}")
         if not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
@@ -70,9 +79,27 @@ class Recipe(pydantic.BaseModel):
                     faults.append(f"model.scale {config.scale} must equal data.scale {self.data.scale}")
             except pydantic.ValidationError as error:
                 faults += [f"model.{fault}" for fault in _faults(error)]
+        chosen = self.objective or USUAL.get(self.architecture, "regression")
+        if chosen not in OBJECTIVES:
+            faults.append(f"objective {chosen!r} must be one of {', '.join(OBJECTIVES)}")
+        else:
+            try:
+                OBJECTIVES[chosen][1](**self.options)
+            except pydantic.ValidationError as error:
+                faults += [f"options.{fault}" for fault in _faults(error)]
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """Name -> weight of each part of the loss."""
+        return {self.loss: 1.0} if isinstance(self.loss, str) else self.loss
+
+    def make_objective(self, setup: Setup) -> Objective:
+        """What trains `setup.network` as this recipe says."""
+        objective, options = OBJECTIVES[self.objective or USUAL.get(self.architecture, "regression")]
+        return objective(setup, options(**self.options))
 
 
 def read_recipe(path: str | Path, changes: dict[str, Any] | None = None) -> Recipe:

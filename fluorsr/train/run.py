@@ -6,17 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from fluorsr.data.patches import Patches, normalised
 from fluorsr.data.simulate import simulate_pair
 from fluorsr.errors import OutputExistsError, StorageError
+from fluorsr.losses import LOSSES
 from fluorsr.models.allocator import tune_allocator
+from fluorsr.models.architectures import build
 from fluorsr.models.measure import measure
 from fluorsr.models.weights import save_weights
 from fluorsr.restorer import RestorerSpec
 from fluorsr.train.loop import Budget, Progress, fit
-from fluorsr.train.objectives import OBJECTIVES, Objective
+from fluorsr.train.objectives.base import Objective, Setup
 from fluorsr.train.recipe import Recipe
 
 VALIDATION_SEED = 2**31
@@ -43,7 +46,7 @@ def train(
     except OSError as error:
         raise StorageError(f"cannot make the folder {folder}: {error}") from error
     tune_allocator()
-    objective = OBJECTIVES[recipe.architecture](recipe)
+    objective = prepare(recipe)
     patches = Patches(
         recipe.data,
         recipe.seed,
@@ -63,6 +66,7 @@ def train(
         budget,
         folder,
         recipe=plain,
+        seed=recipe.seed,
         resume=resume,
         validate_every=recipe.validate_every,
         report=report,
@@ -77,6 +81,26 @@ def train(
         notes={"recipe": plain, "steps": end.step, "seconds": round(end.seconds), "validation": end.validation},
     )
     return path, end
+
+
+def prepare(recipe: Recipe) -> Objective:
+    """The recipe's objective around a network with fresh weights, the same for the same seed."""
+    torch.manual_seed(recipe.seed)
+
+    def loss(restored: Tensor, target: Tensor) -> Tensor:
+        return torch.stack([weight * LOSSES[name](restored, target) for name, weight in recipe.losses.items()]).sum()
+
+    setup = Setup(
+        build(recipe.architecture, recipe.model),
+        loss,
+        learning_rate=recipe.learning_rate,
+        betas=recipe.betas,
+        clip=recipe.clip,
+        ema=recipe.ema,
+        accumulate=recipe.accumulate,
+        bf16=recipe.precision == "bf16",
+    )
+    return recipe.make_objective(setup)
 
 
 def validator(recipe: Recipe) -> Callable[[Objective], dict[str, float]]:

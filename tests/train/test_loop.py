@@ -15,9 +15,8 @@ from fluorsr.errors import FormatError, InputError, ModelError, NotFoundError, O
 from fluorsr.models.weights import read_weights
 from fluorsr.train.checkpoint import load_checkpoint, save_checkpoint
 from fluorsr.train.loop import PATIENCE, Budget, Progress, fit
-from fluorsr.train.objectives import Regression
 from fluorsr.train.recipe import Recipe
-from fluorsr.train.run import train
+from fluorsr.train.run import prepare, train
 
 
 def tiny(**changes: object) -> Recipe:
@@ -51,7 +50,7 @@ def no_validation(objective: object) -> dict[str, float]:
 def test_it_learns(tmp_path: Path, precision: str) -> None:
     recipe = tiny(precision=precision, learning_rate=5e-3)
     losses: list[float] = []
-    objective = Regression(recipe)
+    objective = prepare(recipe)
     fit(
         objective,
         batch,
@@ -112,12 +111,12 @@ def test_a_run_is_not_overwritten_nor_mixed_with_another(tmp_path: Path) -> None
 
 
 def test_a_batch_of_nan_changes_nothing_and_many_stop_the_run(tmp_path: Path) -> None:
-    objective = Regression(tiny())
-    before = [weight.clone() for weight in objective.network.parameters()]
+    objective = prepare(tiny())
+    before = [weight.clone() for weight in objective.shipped().parameters()]
     inputs, target = batch(0)
     figures = objective.step(inputs, target * torch.nan, 1.0)
     assert figures["loss"] != figures["loss"]
-    for old, new in zip(before, objective.network.parameters(), strict=True):
+    for old, new in zip(before, objective.shipped().parameters(), strict=True):
         assert torch.equal(old, new)
     with pytest.raises(ModelError, match=f"not finite for {PATIENCE} steps up to step {PATIENCE}; lower the learning"):
         fit(
