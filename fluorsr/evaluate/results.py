@@ -12,6 +12,7 @@ Comparison
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -227,7 +228,7 @@ class Comparison:
 
         def key(method: Method) -> tuple[bool, float]:
             mean = self.summary(group, method.name, self.rank).mean
-            return mean != mean, sign * mean
+            return math.isnan(mean), sign * mean
 
         return tuple(sorted(self.methods, key=key))
 

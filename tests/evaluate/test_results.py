@@ -13,6 +13,7 @@ from fluorsr.errors import FormatError, InputError, NotFoundError
 from fluorsr.evaluate.results import (
     ALL,
     CaseInfo,
+    Caution,
     Comparison,
     Method,
     MetricInfo,
@@ -21,7 +22,6 @@ from fluorsr.evaluate.results import (
     Protocol,
     Score,
     Summary,
-    Caution,
     read_comparison,
 )
 
@@ -81,9 +81,9 @@ def test_what_is_no_comparison_is_told(comparison: Comparison, tmp_path: Path) -
         read_comparison(tmp_path / "none.json")
     with pytest.raises(FormatError, match="format None, not 'fluorsr-comparison-1'"):
         Comparison.from_json({})
+    values = comparison.to_json()
+    values["methods"][0]["scale"] = "two"
     with pytest.raises(FormatError, match=r"damaged: methods\.0\.scale"):
-        values = comparison.to_json()
-        values["methods"][0]["scale"] = "two"
         Comparison.from_json(values)
     for text, found in (("{", "is not JSON"), ("[]", "holds a list")):
         (tmp_path / "bad.json").write_text(text)
