@@ -1,7 +1,8 @@
 """Image: a lazy array with named axes and a physical scale. It knows no file format.
 
-axes      letters out of "t c z y x", each at most once, in the order of the array's axes; y and x must be there
-plane     the [y, x] image at one (t, c, z); what every restorer here works on
+axes      letters out of "t c z y x", each at most once, in the order of the array's axes; y and x must be there.
+          q may be there too: raw frames of structured illumination, many of which make one image
+plane     the [y, x] image at one (t, c, z, q); what every restorer here works on
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from numpy.typing import NDArray
 from fluorsr.errors import InputError
 
 AXES = "tczyx"
-"""Axis letters fluorsr knows, in the canonical order in which it writes them."""
+"""Axis letters fluorsr writes, in the canonical order in which it writes them."""
+
+READABLE_AXES = AXES + "q"
+"""Axis letters fluorsr reads."""
 
 DTYPES = ("uint8", "uint16", "int16", "float32", "uint32", "int32", "int8", "float16", "float64")
 """Pixel types that can be read; the last five are converted to float32 block by block."""
@@ -41,11 +45,12 @@ class Channel:
 
 
 class PlaneIndex(NamedTuple):
-    """Which plane of an image: indices along t, c and z (0 where the image lacks the axis)."""
+    """Which plane of an image: indices along t, c, z and q (0 where the image lacks the axis)."""
 
     t: int = 0
     c: int = 0
     z: int = 0
+    q: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,10 +72,10 @@ class Image:
     name: str = ""
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.axes) - set(AXES))
+        unknown = sorted(set(self.axes) - set(READABLE_AXES))
         if unknown or len(set(self.axes)) != len(self.axes):
             raise InputError(
-                f"axes {self.axes!r}: each must be one of t c z y x, at most once; select or rename the others first"
+                f"axes {self.axes!r}: each must be one of t c z y x q, at most once; select or rename the others first"
             )
         if not {"y", "x"} <= set(self.axes):
             raise InputError(f"an image needs the axes y and x; these are {self.axes!r}")
@@ -104,11 +109,12 @@ class Image:
         return np.dtype(self.data.dtype).newbyteorder("=")
 
     def planes(self) -> Iterator[PlaneIndex]:
-        """Every plane, t slowest and z fastest."""
+        """Every plane, t slowest and q fastest."""
         for t in range(self.size("t")):
             for c in range(self.size("c")):
                 for z in range(self.size("z")):
-                    yield PlaneIndex(t, c, z)
+                    for q in range(self.size("q")):
+                        yield PlaneIndex(t, c, z, q)
 
     def to_numpy(self) -> NDArray[Any]:
         """All pixels, in the order of `axes` and native byte order. The whole image must fit in memory."""
@@ -119,7 +125,7 @@ class Image:
 
         Types the C++ core does not take (`DTYPES`, the last five) come back as float32.
         """
-        at: dict[str, slice | int] = {"t": plane.t, "c": plane.c, "z": plane.z, "y": y, "x": x}
+        at: dict[str, slice | int] = {**plane._asdict(), "y": y, "x": x}
         pixels = np.asarray(self.data[tuple(at[axis] for axis in self.axes)])
         if self.axes.index("x") < self.axes.index("y"):
             pixels = pixels.T

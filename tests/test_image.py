@@ -43,7 +43,7 @@ def test_every_dtype_is_read_in_native_order(dtype: str, order: str) -> None:
 @pytest.mark.parametrize(
     ("shape", "dtype", "axes", "text"),
     [
-        ((2, 2), np.uint8, "yq", "each must be one of t c z y x"),
+        ((2, 2), np.uint8, "yw", "each must be one of t c z y x"),
         ((2, 2), np.uint8, "yy", "at most once"),
         ((2, 2), np.uint8, "zt", "needs the axes y and x"),
         ((2, 2), np.uint8, "zyx", "name 3 axes, but the array has shape"),

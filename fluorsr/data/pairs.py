@@ -121,7 +121,7 @@ def open_listing(listing: Listing) -> list[Pair]:
         raise InputError(listing.fault)
     first, second = open_image(listing.input), open_image(listing.target)
     scale = _scale(listing, first, second)
-    for axis in "tcz":
+    for axis in "tczq":
         if second.size(axis) not in (1, first.size(axis)):
             raise InputError(
                 f"{listing.target} has {second.size(axis)} planes along {axis} and {listing.input} {first.size(axis)}; "
@@ -130,10 +130,10 @@ def open_listing(listing: Listing) -> list[Pair]:
     pairs = []
     for number, plane in enumerate(second.planes()):
         spans: list[Any] = [
-            (at,) if second.size(axis) > 1 else range(first.size(axis)) for axis, at in zip("tcz", plane, strict=True)
+            (at,) if second.size(axis) > 1 else range(first.size(axis)) for axis, at in zip("tczq", plane, strict=True)
         ]
         frames = tuple(PlaneIndex(*at) for at in itertools.product(*spans))
-        many = math.prod(second.size(axis) for axis in "tcz") > 1
+        many = math.prod(second.size(axis) for axis in "tczq") > 1
         name = f"{listing.name}#{number}" if many else listing.name
         pairs.append(
             Pair(name, listing.split, listing.fov, scale, first, second, frames, plane, listing.input, listing.target)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fluorsr.errors import FormatError, InputError, NotFoundError
-from fluorsr.image import AXES, Channel
+from fluorsr.image import READABLE_AXES, Channel
 from fluorsr.io.nodes import Node
 
 MICROMETRES = {
@@ -114,10 +114,10 @@ def _axes(node: Node, multiscale: dict[str, Any]) -> tuple[str, list[str | None]
     if not all(isinstance(a, dict) and isinstance(a.get("name"), str) for a in described):
         raise FormatError(f"{node.path}: its multiscales' axes are damaged: {listed}")
     names = [a["name"] for a in described]
-    unknown = [n for n in names if len(n) != 1 or n not in AXES]
+    unknown = [n for n in names if len(n) != 1 or n not in READABLE_AXES]
     if unknown:
         raise InputError(
-            f"{node.path} has the axes {', '.join(names)}; fluorsr knows t, c, z, y and x: "
+            f"{node.path} has the axes {', '.join(names)}; fluorsr knows t, c, z, y, x and q (raw frames): "
             f"select one index of, or rename, {', '.join(unknown)} first"
         )
     return "".join(names), [a.get("unit") for a in described]

@@ -8,7 +8,7 @@ from typing import Any
 import zarr
 
 from fluorsr.errors import FormatError, InputError, NotFoundError
-from fluorsr.image import AXES, Image
+from fluorsr.image import READABLE_AXES, Image
 from fluorsr.io.chunked import ChunkedArray
 from fluorsr.io.ngff_read import level_paths, read_channels, read_level
 from fluorsr.io.nodes import Node, read_node
@@ -89,7 +89,7 @@ def _open_array(node: Node) -> Image:
 def _bare_axes(node: Node, shape: tuple[int, ...]) -> str:
     names = node.document.get("dimension_names") if node.zarr_format == 3 else None
     if isinstance(names, list) and len(names) == len(shape):
-        known = [n for n in names if isinstance(n, str) and len(n) == 1 and n in AXES]
+        known = [n for n in names if isinstance(n, str) and len(n) == 1 and n in READABLE_AXES]
         if len(known) == len(names) == len(set(names)):
             return "".join(known)
     if len(shape) not in AXES_BY_RANK:

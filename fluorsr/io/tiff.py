@@ -1,7 +1,7 @@
 """Open TIFF and OME-TIFF lazily: tiled or in strips, multi-page, ImageJ hyperstacks, BigTIFF, any codec of tifffile.
 
 The file's first series is the image. Axes are named by OME-XML, ImageJ or tifffile's metadata; pages that nothing
-names are z.
+names are z, or q where z is there; two axes that nothing names are t and q.
 """
 
 from __future__ import annotations
@@ -92,8 +92,10 @@ def _axes(path: Path, letters: str) -> str:
             "(in Fiji: Image > Color > Split Channels) and restore those"
         )
     unnamed = [letter for letter in letters if letter not in "TCZYX"]
-    if len(unnamed) == 1 and unnamed[0] in "IQ" and "Z" not in letters:
-        return letters.replace(unnamed[0], "Z").lower()
+    if len(unnamed) == 1 and unnamed[0] in "IQ":
+        return letters.replace(unnamed[0], "q" if "Z" in letters else "z").lower()
+    if letters == "QQYX":
+        return "tqyx"
     if unnamed:
         raise InputError(
             f"{path} has the axes {letters}; fluorsr knows T, C, Z, Y and X: save it as OME-TIFF or as an ImageJ "

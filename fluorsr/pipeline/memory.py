@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fluorsr.errors import InputError
 from fluorsr.image import Image
 from fluorsr.models.load import load
+from fluorsr.pipeline.frames import find_frames
 from fluorsr.pipeline.plan import make_plan, whole
 from fluorsr.pipeline.run import DEFAULT_MODEL, fit_channels
 from fluorsr.pipeline.worker import compute
@@ -27,6 +28,7 @@ def restore(
     device: str = "auto",
     precision: str = "auto",
     frames_axis: str | None = None,
+    frames: str | None = None,
     tile: int | None = None,
     overlap: int | None = None,
     batch: int = 1,
@@ -44,6 +46,8 @@ def restore(
             raise InputError(f"an array of {image.ndim} axes has no default meaning: give an Image with named axes")
         image = Image(image, AXES_BY_RANK[image.ndim])
     restorer = load(model, device=device, precision=precision) if isinstance(model, str | Path) else model
+    series = find_frames(image, restorer.spec.name, restorer.spec.frames, frames_axis, frames)
+    image = series.view(image) if series else image
     plan = make_plan(
         image,
         restorer.spec,
@@ -52,7 +56,6 @@ def restore(
         overlap=overlap,
         batch=batch,
         dtype=dtype,
-        frames_axis=frames_axis,
     )
     normalizations = fit_channels(image, plan, restorer.spec)
     layout = plan.layout
@@ -61,7 +64,7 @@ def restore(
         for block in (plan.block(i) for i in range(len(plan))):
             restored = compute(block, image, restorer, plan, normalizations, pool, seed).pixels
             height, width = restored.shape
-            pixels[block.output][block.y_out : block.y_out + height, block.x_out : block.x_out + width] = restored
+            pixels[block.output[:3]][block.y_out : block.y_out + height, block.x_out : block.x_out + width] = restored
     return Image(
         pixels.reshape(layout.shape),
         layout.axes,

@@ -62,7 +62,7 @@ class Plan:
     selection: Selection
     grid: Grid
     layout: Layout
-    frames_axis: str | None
+    frames: int
     batch: int
 
     @property
@@ -78,10 +78,7 @@ class Plan:
 
     def output_planes(self) -> tuple[int, int, int]:
         """Number of output planes along t, c and z."""
-        counts = {"t": len(self.selection.t), "c": len(self.selection.c), "z": len(self.selection.z)}
-        if self.frames_axis:
-            counts[self.frames_axis] = 1
-        return counts["t"], counts["c"], counts["z"]
+        return len(self.selection.t), len(self.selection.c), len(self.selection.z)
 
     def __len__(self) -> int:
         return int(np.prod(self.output_planes(), dtype=np.int64)) * self.blocks_yx[0] * self.blocks_yx[1]
@@ -95,24 +92,17 @@ class Plan:
         t, c = divmod(rest, c_count)
         (y0, y1), (x0, x1) = self.selection.y, self.selection.x
         by, bx = self.block_input
+        chosen = PlaneIndex(self.selection.t[t], self.selection.c[c], self.selection.z[z])
         y, x = (y0 + row * by, min(y0 + (row + 1) * by, y1)), (x0 + column * bx, min(x0 + (column + 1) * bx, x1))
         return Block(
             index,
-            self._planes(t, c, z),
+            tuple(chosen._replace(q=q) for q in range(self.frames)),
             PlaneIndex(t, c, z),
             y,
             x,
             (y[0] - y0) * self.grid.scale[1],
             (x[0] - x0) * self.grid.scale[2],
         )
-
-    def _planes(self, t: int, c: int, z: int) -> tuple[PlaneIndex, ...]:
-        chosen = self.selection
-        if self.frames_axis is None:
-            return (PlaneIndex(chosen.t[t], chosen.c[c], chosen.z[z]),)
-        frames = {"t": chosen.t, "c": chosen.c, "z": chosen.z}[self.frames_axis]
-        at = PlaneIndex(chosen.t[t], chosen.c[c], chosen.z[z])
-        return tuple(at._replace(**{self.frames_axis: frame}) for frame in frames)
 
 
 def make_plan(
@@ -125,12 +115,15 @@ def make_plan(
     batch: int = 1,
     dtype: str = "same",
     block: int | None = None,
-    frames_axis: str | None = None,
 ) -> Plan:
-    """Lay out a run. Raises InputError where image, restorer and options do not fit together."""
+    """Lay out a run over an image whose axis q, if any, holds the frames (see fluorsr.pipeline.frames).
+
+    Raises InputError where image, restorer and options do not fit together.
+    """
     if batch < 1:
         raise InputError(f"batch {batch} must be at least 1")
-    _check_frames(image, spec, selection, frames_axis)
+    if image.size("q") != spec.frames:
+        raise InputError(f"{spec.name} takes {spec.frames} frames, and the image has {image.size('q')} along q")
     block = _block_size(block, spec.scale)
     tiles, overlaps = _tiles(image, spec, block // spec.scale, tile, overlap)
     grid = Grid(
@@ -141,28 +134,8 @@ def make_plan(
         multiple=(1, spec.multiple, spec.multiple),
         scale=(1, spec.scale, spec.scale),
     )
-    layout = _layout(image, spec, selection, _output_dtype(image, dtype), block, frames_axis)
-    return Plan(selection, grid, layout, frames_axis, batch)
-
-
-def _check_frames(image: Image, spec: RestorerSpec, selection: Selection, frames_axis: str | None) -> None:
-    lengths = {axis: image.size(axis) for axis in "tcz" if axis in image.axes}
-    offered = ", ".join(f"{axis} {length}" for axis, length in lengths.items()) or "none but y and x"
-    if frames_axis is None:
-        if spec.frames > 1:
-            raise InputError(
-                f"{spec.name} turns {spec.frames} raw frames into one image: say which axis holds them with "
-                f"--frames-axis (this image's axes: {offered})"
-            )
-        return
-    if frames_axis not in ("t", "c", "z"):
-        raise InputError(f"the frames axis {frames_axis!r} must be one of t, c, z")
-    given = len({"t": selection.t, "c": selection.c, "z": selection.z}[frames_axis])
-    if given != spec.frames:
-        raise InputError(
-            f"{spec.name} takes {spec.frames} frames, but {given} were found along {frames_axis} "
-            f"(this image's axes: {offered})"
-        )
+    layout = _layout(image, spec, selection, _output_dtype(image, dtype), block)
+    return Plan(selection, grid, layout, spec.frames, batch)
 
 
 def _block_size(block: int | None, scale: int) -> int:
@@ -215,9 +188,7 @@ def _output_dtype(image: Image, dtype: str) -> str:
     return dtype
 
 
-def _layout(
-    image: Image, spec: RestorerSpec, selection: Selection, dtype: str, block: int, frames_axis: str | None
-) -> Layout:
+def _layout(image: Image, spec: RestorerSpec, selection: Selection, dtype: str, block: int) -> Layout:
     sizes: dict[str, int] = {
         "t": len(selection.t),
         "c": len(selection.c),
@@ -225,15 +196,14 @@ def _layout(
         "y": (selection.y[1] - selection.y[0]) * spec.scale,
         "x": (selection.x[1] - selection.x[0]) * spec.scale,
     }
-    axes = "".join(axis for axis in AXES if axis in image.axes and axis != frames_axis)
-    channels = image.channels[:1] if frames_axis == "c" else tuple(image.channels[c] for c in selection.c)
+    axes = "".join(axis for axis in AXES if axis in image.axes)
     return Layout(
         axes=axes,
         shape=tuple(sizes[axis] for axis in axes),
         dtype=dtype,
         pixel_size_um=_output_pixel_size(image, spec.scale),
         translation_um=_output_translation(image, spec.scale, selection),
-        channels=channels,
+        channels=tuple(image.channels[c] for c in selection.c),
         name=image.name,
         block=(block, block),
     )
@@ -275,7 +245,6 @@ def as_record(plan: Plan) -> dict[str, Any]:
         "batch": plan.batch,
         "block": list(plan.layout.block),
         "dtype": plan.layout.dtype,
-        "frames_axis": plan.frames_axis,
         "t": list(chosen.t),
         "c": list(chosen.c),
         "z": list(chosen.z),

@@ -20,6 +20,7 @@ from fluorsr.models.allocator import tune_allocator
 from fluorsr.models.load import LoadedModel, load
 from fluorsr.normalize import Normalization, fit
 from fluorsr.pipeline.cluster import cluster, run_window
+from fluorsr.pipeline.frames import find_frames
 from fluorsr.pipeline.journal import Journal
 from fluorsr.pipeline.plan import Plan, as_record, make_plan
 from fluorsr.pipeline.select import select
@@ -86,6 +87,7 @@ def infer(
     t: str | None = None,
     region: str | None = None,
     frames_axis: str | None = None,
+    frames: str | None = None,
     tile: int | None = None,
     overlap: int | None = None,
     batch: int | None = None,
@@ -106,6 +108,8 @@ def infer(
     output      OME-Zarr, or TIFF for small images, by suffix
     model       name of a shipped model, or a file: fluorsr's safetensors, or TorchScript [B, C, Y, X] -> [B, 1, sY, sX]
     channels, z, t, region   what to restore (see fluorsr.pipeline.select); default everything
+    frames_axis, frames      for SIM models: the axis that holds raw frames, and which of them (see
+                             fluorsr.pipeline.frames); channels, z and t then count images, not frames
     tile, overlap   input pixels; default chosen from the model's halo and the image's size
     block       output pixels of a task along y and x, which is also the shard's size
     dtype       same, uint8, uint16 or float32
@@ -128,9 +132,11 @@ def infer(
     _check_apart(Path(source), path)
     if path.exists() and not (resume or overwrite):
         raise exists_error(path)
-    image = open_image(source, level=level)
-    selection = select(image, channels, z, t, region)
+    stored = open_image(source, level=level)
     loaded = load(model, device=device, precision=precision)
+    series = find_frames(stored, loaded.spec.name, loaded.spec.frames, frames_axis, frames)
+    image = series.view(stored) if series else stored
+    selection = select(image, channels, z, t, region)
     plan = make_plan(
         image,
         loaded.spec,
@@ -140,15 +146,17 @@ def infer(
         batch=batch or (1 if loaded.device == "cpu" else 8),
         dtype=dtype,
         block=block,
-        frames_axis=frames_axis,
     )
-    notes = [*loaded.notes, *warnings_before(image, loaded.spec, plan)]
+    grouped = series.note(stored) if series else ""
+    notes = [*loaded.notes, *([grouped] if grouped else []), *warnings_before(image, loaded.spec, plan)]
     for note in notes:
         (tell or (lambda _: None))(note)
     report(Progress("fit", 0, 1))
     normalizations = fit_channels(image, plan, loaded.spec)
     report(Progress("fit", 1, 1))
-    fingerprint = _fingerprint(source, level, image, loaded, plan, normalizations, ngff, seed)
+    fingerprint = _fingerprint(source, level, stored, loaded, plan, normalizations, ngff, seed)
+    if series:
+        fingerprint["frames"] = series.to_json()
     writer, journal = _open_output(path, plan, ngff, fingerprint, resume=resume, overwrite=overwrite)
     if journal is None and workers > 1:
         raise InputError(f"{path.name} is a TIFF, which one process writes: use --workers 1, or an OME-Zarr output")
@@ -164,6 +172,7 @@ def infer(
         normalizations=normalizations,
         seed=seed,
         threads=max(1, (threads or available_threads()) // workers),
+        frames=series,
     )
     resumed = int(journal.done.sum()) if journal else 0
     restoring = time.perf_counter()
@@ -176,7 +185,7 @@ def infer(
         model=loaded.spec.name,
         device=loaded.device,
         precision=loaded.precision,
-        input_shape=dict(zip(image.axes, image.shape, strict=True)),
+        input_shape=dict(zip(stored.axes, stored.shape, strict=True)),
         output_shape=dict(zip(plan.layout.axes, plan.layout.shape, strict=True)),
         dtype=plan.layout.dtype,
         pixel_size_um=dict(plan.layout.pixel_size_um),
@@ -280,11 +289,8 @@ def _notes_after(plan: Plan, totals: tuple[int, int, int]) -> list[str]:
 
 
 def fit_channels(image: Image, plan: Plan, spec: RestorerSpec) -> dict[int, Normalization]:
-    """What each input channel of the plan is normalised with; raw frames along c share one fit."""
-    chosen = plan.selection.c
-    if plan.frames_axis == "c":
-        return {chosen[0]: fit(image, chosen, spec.percentiles)}
-    return {c: fit(image, (c,), spec.percentiles) for c in chosen}
+    """What each input channel of the plan is normalised with: fitted over all raw frames of the channel together."""
+    return {c: fit(image, (c,), spec.percentiles) for c in plan.selection.c}
 
 
 def _fingerprint(

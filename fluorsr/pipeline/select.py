@@ -18,6 +18,7 @@ def select(
 
     channels   names or indices, separated by commas
     z, t       indices or half-open ranges, separated by commas: `0,4:8`
+    all count images of the view (fluorsr.pipeline.frames): where t holds raw frames, time points and not frames
     region     half-open input pixels, `y0:y1,x0:x1`; an empty side means the image's edge
 
     Raises InputError where something is not in the image.

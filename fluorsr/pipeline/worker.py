@@ -18,6 +18,7 @@ from fluorsr.io.open import open_image
 from fluorsr.io.writer import ImageWriter
 from fluorsr.models.load import LoadedModel, load
 from fluorsr.normalize import Normalization
+from fluorsr.pipeline.frames import Frames
 from fluorsr.pipeline.journal import BlockFacts
 from fluorsr.pipeline.plan import Block, Plan
 from fluorsr.predict import Restored, restore_region, tile_pool
@@ -26,6 +27,12 @@ from fluorsr.tiling.blend import crc32c
 
 BLOCKS_AT_ONCE = 3
 """Blocks a process works on at a time: one in the model, others reading or writing, so that the model never waits."""
+
+
+def open_frames(source: str, level: int, frames: Frames | None) -> Image:
+    """Open an image as its run sees it: with its raw frames along q."""
+    image = open_image(source, level=level)
+    return frames.view(image) if frames else image
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Job:
     normalizations: dict[int, Normalization]
     seed: int
     threads: int
+    frames: Frames | None = None
 
 
 class Result(NamedTuple):
@@ -58,7 +66,7 @@ class Workshop:
 
     def __init__(self, job: Job, image: Image | None = None, model: LoadedModel | None = None) -> None:
         self.job = job
-        self.image = image or open_image(job.source, level=job.level)
+        self.image = image or open_frames(job.source, job.level, job.frames)
         self.model = model or load(job.model, device=job.device, precision=job.precision)
         self._slots = BoundedSemaphore(BLOCKS_AT_ONCE)
         self._closed = False

@@ -204,7 +204,9 @@ def test_what_does_not_fit_the_model(
     out = tmp_path / "out.zarr"
     fifteen = save_script(Fifteen(), tmp_path / "fifteen.pt")
     assert "fifteen turns 15 raw frames into one image" in refused(image, out, "--model", fifteen)
-    assert "but 3 were found along z" in refused(image, out, "--model", fifteen, "--frames-axis", "z")
+    assert "takes 15 frames, and 3 were found along z, 12 missing for 1 image" in refused(
+        image, out, "--model", fifteen, "--frames-axis", "z"
+    )
     model = ("--model", small_model)
     assert "tile 4 " in refused(image, out, *model, "--tile", 4)
     assert "precision 'fp8' is not one of" in refused(image, out, *model, "--precision", "fp8")

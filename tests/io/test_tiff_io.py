@@ -136,8 +136,8 @@ def test_colour_and_unknown_axes_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "rgb.tif", pixels(8, 8, 3, dtype="uint8"), photometric="rgb")
     with pytest.raises(InputError, match=r"is a colour \(RGB\) picture: its axes are YXS; split it into channels"):
         open_image(tmp_path / "rgb.tif")
-    tifffile.imwrite(tmp_path / "q.tif", pixels(2, 3, 8, 8), photometric="minisblack")
-    with pytest.raises(InputError, match="has the axes QQYX; fluorsr knows T, C, Z, Y and X: save it as OME-TIFF"):
+    tifffile.imwrite(tmp_path / "q.tif", pixels(2, 3, 4, 8, 8), photometric="minisblack")
+    with pytest.raises(InputError, match="has the axes QQQYX; fluorsr knows T, C, Z, Y and X: save it as OME-TIFF"):
         open_image(tmp_path / "q.tif")
     tifffile.imwrite(tmp_path / "c.tif", np.zeros((8, 8), "complex64"))
     with pytest.raises(InputError, match="dtype complex64 is not an image's"):

@@ -170,7 +170,7 @@ def test_groups_and_folders_that_are_no_image(tmp_path: Path) -> None:
     [
         (
             [{"name": "time"}, {"name": "y"}, {"name": "x"}],
-            "knows t, c, z, y and x: select one index of, or rename, time",
+            "select one index of, or rename, time",
         ),
         ([{"name": "c"}, {"name": "z"}, {"name": "t"}], "needs the axes y and x"),
         ([{"name": "y"}, {"name": "x"}], "scale must give 2 numbers|do not fit its shape"),
