@@ -13,6 +13,7 @@ from rich.console import Console
 
 from fluorsr.cli.data import data
 from fluorsr.cli.demo import demo
+from fluorsr.cli.export import export
 from fluorsr.cli.infer import infer
 from fluorsr.cli.info import info
 from fluorsr.cli.models import models
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-VERBS: tuple[Callable[..., None], ...] = (infer, verify, info, models, simulate, train, demo)
+VERBS: tuple[Callable[..., None], ...] = (infer, verify, info, models, simulate, train, export, demo)
 for verb in VERBS:
     app.command()(verb)
 app.add_typer(data, name="data")

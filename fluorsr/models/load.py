@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -161,7 +161,11 @@ def _load_torchscript(path: Path, device: torch.device, precision: str) -> Loade
         module = file.module(device=device) if kind == "fp32" else file.cast(torch.bfloat16, device=device)
         return Network(module, spec, device=device, precision=kind, ordered=ordered)
 
-    return _loaded(spec, file.sha256, device, precision, network, notes)
+    if file.notes.get("precision") != "bf16":
+        return _loaded(spec, file.sha256, device, precision, network, notes)
+    if precision == "fp32":
+        raise ModelError(f"{path} computes in bf16, as it was exported; for fp32 export it again with --precision fp32")
+    return replace(_loaded(spec, file.sha256, device, "fp32", network, notes), precision="bf16")
 
 
 def _loaded(

@@ -25,6 +25,8 @@ from fluorsr.restorer import RestorerSpec
 
 SPEC_FILE = "fluorsr.json"
 """Name, in the archive's extra files, of the spec's JSON."""
+EXPORT_FILE = "fluorsr-export.json"
+"""Of what fluorsr.export notes: model, precision, tile, normalisation."""
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def quiet_jit() -> Iterator[None]:
 
 
 class TorchScriptFile:
-    """A TorchScript file, checked and hashed. `spec` is None where fluorsr did not write it.
+    """A TorchScript file, checked and hashed. `spec` is None where fluorsr did not write it; `notes` tell how it did.
 
     Raises ModelError where it is truncated, a pickle, or a zip archive of something else.
     """
@@ -55,7 +57,7 @@ class TorchScriptFile:
             raise ModelError(
                 f"{path} is {what}, not a model: fluorsr reads TorchScript (torch.jit.save) and its own safetensors"
             )
-        self.spec = self._read_spec()
+        self.spec, self.notes = self._read_extra()
 
     def module(self, *, device: str | torch.device = "cpu") -> torch.jit.ScriptModule:
         """A fresh copy of the program, in evaluation mode."""
@@ -102,18 +104,20 @@ class TorchScriptFile:
         module.eval()
         return module
 
-    def _read_spec(self) -> RestorerSpec | None:
-        extra = {SPEC_FILE: ""}
+    def _read_extra(self) -> tuple[RestorerSpec | None, dict[str, Any]]:
+        extra = {SPEC_FILE: "", EXPORT_FILE: ""}
         self._load("cpu", extra)
-        if not extra[SPEC_FILE]:
-            return None
         try:
-            return RestorerSpec.from_json(json.loads(extra[SPEC_FILE]))
+            spec = RestorerSpec.from_json(json.loads(extra[SPEC_FILE])) if extra[SPEC_FILE] else None
+            notes = json.loads(extra[EXPORT_FILE] or "{}")
+            if not isinstance(notes, dict):
+                raise ValueError(f"{EXPORT_FILE} is not a JSON object")
         except (ValueError, TypeError, AttributeError) as error:
             raise ModelError(f"{self.path}: its {SPEC_FILE} is damaged: {error}; export the model again") from error
+        return spec, notes
 
 
-def freeze(module: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
+def freeze(module: nn.Module, example: Tensor | tuple[Tensor, ...]) -> torch.jit.ScriptModule:
     """Trace `module` (or take the program it is) and freeze it: weights become constants, dead branches go."""
     with quiet_jit(), torch.no_grad():
         program = module if isinstance(module, torch.jit.ScriptModule) else _trace(module, example)
@@ -121,7 +125,7 @@ def freeze(module: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
     return frozen
 
 
-def _trace(module: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
+def _trace(module: nn.Module, example: Tensor | tuple[Tensor, ...]) -> torch.jit.ScriptModule:
     program: torch.jit.ScriptModule = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
     return program
 

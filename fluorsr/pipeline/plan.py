@@ -159,7 +159,7 @@ def _tiles(
     """
     m = spec.multiple
     if overlap is None:
-        overlap = 0 if spec.exact else 2 * m * -(-INEXACT_OVERLAP // (2 * m))
+        overlap = default_overlap(spec)
     if tile is not None:
         return (tile, tile), (overlap, overlap)
     margin = 2 * spec.halo + overlap
@@ -174,6 +174,11 @@ def _tiles(
         return margin + min(usable, key=lambda s: (-(-length // s) * (s + margin + call), -s))
 
     return (best(image.size("y")), best(image.size("x"))), (overlap, overlap)
+
+
+def default_overlap(spec: RestorerSpec) -> int:
+    """Input pixels over which tiles cross-fade: none for an exact restorer, which needs no cross-fade."""
+    return 0 if spec.exact else 2 * spec.multiple * -(-INEXACT_OVERLAP // (2 * spec.multiple))
 
 
 def _ceil_to(value: int, multiple: int) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fluorsr.errors import ModelError, NotFoundError, StorageError
-from fluorsr.export import torchscript
+from fluorsr.export import source
 from fluorsr.export.torchscript import export_torchscript
 from fluorsr.models.architectures import build
 from fluorsr.models.torchscript import quiet_jit
@@ -66,7 +66,7 @@ def test_a_forward_that_tracing_does_not_keep(tmp_path, monkeypatch):
         def forward(self, x: Tensor) -> Tensor:
             return x * x.shape[0] if int(x.shape[0]) > 1 else x
 
-    monkeypatch.setattr(torchscript, "load_module", lambda _: (ByValue().eval(), RestorerSpec("x")))
+    monkeypatch.setattr(source, "load_module", lambda _: (ByValue().eval(), RestorerSpec("x")))
     message = r"differs from the model by .* tracing does not keep"
     with pytest.warns(torch.jit.TracerWarning), pytest.raises(ModelError, match=message):
         export_torchscript("x", tmp_path / "x.ts")

@@ -1,0 +1,176 @@
+"""Does an exported file do what the model does? Both are run on images of random sizes and types, and compared.
+
+`forward` is compared with the network in float32 on normalised tiles; a TorchScript file's `infer` with
+fluorsr's own pipeline on raw frames. Differences are shares of the range: of the expected output's, or of the input's
+span from low to high where that is wider, since an image of one pixel has no range of its own. Of an integer output
+the half count that rounding may move it is taken off first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fluorsr.errors import InputError
+from fluorsr.export.source import Source, open_source
+from fluorsr.export.torchscript import PARITY, tiling
+from fluorsr.image import Image, PlaneIndex
+from fluorsr.models.network import Network
+from fluorsr.models.torchscript import TorchScriptFile
+from fluorsr.normalize import Normalization
+from fluorsr.predict import restore_region, tile_pool
+from fluorsr.tiling.grid import Grid
+
+SMALL, LARGE = 1, 150
+FRAME_DTYPES = ("uint8", "uint16", "int16", "float32")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported file, opened in the runtime that is meant to run it.
+
+    forward   normalised tiles [B, frames, Y, X] float32 -> [B, 1, sY, sX]; with origin and seed where stochastic
+    notes     what fluorsr wrote down when it exported: model, precision, tile
+    program   the whole TorchScript program where it is one
+    """
+
+    forward: Callable[..., Tensor]
+    notes: dict[str, Any]
+    program: torch.jit.ScriptModule | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One image that was restored twice. `difference` is a share of the range."""
+
+    what: str
+    dtype: str
+    shape: tuple[int, ...]
+    difference: float
+
+
+@dataclass(frozen=True)
+class Parity:
+    """All comparisons of one file, and how far apart they may be."""
+
+    comparisons: tuple[Comparison, ...]
+    limit: float
+
+    @property
+    def largest(self) -> float:
+        return max(case.difference for case in self.comparisons)
+
+    @property
+    def holds(self) -> bool:
+        return self.largest <= self.limit
+
+
+def open_torchscript(path: Path) -> Exported:
+    """A TorchScript file that fluorsr exported."""
+    file = TorchScriptFile(path)
+    program = file.module()
+    return Exported(program, file.notes, program)
+
+
+OPENERS: dict[str, Callable[[Path], Exported]] = {".ts": open_torchscript, ".pt": open_torchscript}
+"""Suffix -> how such a file is opened."""
+
+
+def check(path: str | Path, model: str | Path | None = None, *, count: int = 20, seed: int = 0) -> Parity:
+    """Compare an exported file with its model on `count` images of random sizes, odd and very small ones among them.
+
+    model   what it was exported from; by default what the file says
+    Raises InputError for a file of another suffix or without a model's name, and what opening either raises.
+    """
+    path = Path(path)
+    if path.suffix not in OPENERS:
+        raise InputError(f"{path.name} is not an exported model; its suffix must be one of {', '.join(OPENERS)}")
+    exported = OPENERS[path.suffix](path)
+    model = model or exported.notes.get("model")
+    if model is None:
+        raise InputError(f"{path.name} does not say which model it was exported from; name it: fluorsr export MODEL")
+    source = open_source(model)
+    rng = np.random.default_rng(seed)
+    sizes = [(SMALL, SMALL), (SMALL, LARGE), *map(tuple, rng.integers(SMALL, LARGE, (count - 2, 2)).tolist())]
+    comparisons = [_compare_forward(exported, source, height, width, rng) for height, width in sizes]
+    if exported.program is not None:
+        for i, (height, width) in enumerate(sizes):
+            dtype = FRAME_DTYPES[i % len(FRAME_DTYPES)]
+            comparisons.append(_compare_infer(exported.program, source, (height, width), dtype, exported.notes, rng))
+    return Parity(tuple(comparisons), PARITY[exported.notes.get("precision", "fp32")])
+
+
+def _compare_forward(
+    exported: Exported, source: Source, height: int, width: int, rng: np.random.Generator
+) -> Comparison:
+    spec = source.spec
+    height, width = (-(-n // spec.multiple) * spec.multiple for n in (height, width))
+    tiles = torch.from_numpy(rng.random((1, spec.frames, height, width), np.float32))
+    sample = (torch.from_numpy(rng.integers(-99, 99, (1, 2))), 7) if spec.stochastic else ()
+    with torch.inference_mode():
+        expected, found = source.module(tiles, *sample), exported.forward(tiles, *sample)
+    return Comparison("forward", "float32", tuple(tiles.shape), _difference(expected.numpy(), found.numpy(), 1.0))
+
+
+def _compare_infer(
+    program: torch.jit.ScriptModule,
+    source: Source,
+    size: tuple[int, int],
+    dtype: str,
+    notes: dict[str, Any],
+    rng: np.random.Generator,
+) -> Comparison:
+    frames = rng.poisson(rng.gamma(0.5, 60, (source.spec.frames, *size))).clip(0, 255).astype(dtype)
+    with torch.inference_mode():
+        found = program.infer(torch.from_numpy(frames)).numpy()[0]
+    low, high = program.low, program.high
+    expected = pipeline(frames, source, Normalization(low, high), tiling(source.spec, notes["tile"]))
+    rounding = 0.0
+    if found.dtype.kind in "iu":
+        limits = np.iinfo(found.dtype)
+        expected, rounding = expected.clip(limits.min, limits.max), 0.5
+    return Comparison("infer", dtype, frames.shape, _difference(expected, found, high - low, rounding))
+
+
+def pipeline(
+    frames: NDArray[Any], source: Source, normalization: Normalization, tiles: tuple[int, int]
+) -> NDArray[np.float32]:
+    """What fluorsr's own pipeline makes of frames [frames, Y, X] with the network in float32: [sY, sX]."""
+    spec, (tile, overlap) = source.spec, tiles
+    _, height, width = frames.shape
+
+    def axis(size: int) -> tuple[int, int]:
+        stride = tile - 2 * spec.halo - overlap
+        return (tile, overlap) if size > stride else (-(-size // spec.multiple) * spec.multiple + 2 * spec.halo, 0)
+
+    (tile_y, overlap_y), (tile_x, overlap_x) = axis(height), axis(width)
+    grid = Grid(
+        (1, height, width),
+        (1, tile_y, tile_x),
+        (0, spec.halo, spec.halo),
+        (0, overlap_y, overlap_x),
+        (1, spec.multiple, spec.multiple),
+        (1, spec.scale, spec.scale),
+    )
+    planes = [PlaneIndex(t=i) for i in range(spec.frames)]
+    restorer = Network(source.module, spec)
+    with tile_pool(1) as pool:
+        restored = restore_region(
+            Image(frames, "tyx"), planes, (0, height), (0, width), restorer, grid, normalization, pool
+        )
+    pixels: NDArray[np.float32] = restored.pixels
+    return pixels
+
+
+def _difference(expected: NDArray[Any], found: NDArray[Any], span: float, rounding: float = 0.0) -> float:
+    if expected.shape != found.shape or not np.isfinite(found).all():
+        return float("inf")
+    worst = max(0.0, float(np.abs(expected.astype(np.float64) - found).max()) - rounding)
+    return worst / (max(span, float(expected.max()) - float(expected.min())) or 1.0)
