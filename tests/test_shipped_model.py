@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -11,7 +12,10 @@ import torch
 from fluorsr.classical.bicubic import Bicubic
 from fluorsr.classical.richardson_lucy import RichardsonLucy
 from fluorsr.data.simulate import SimulationConfig, simulate_pair
-from fluorsr.evaluate.fields import Case, evaluate, restore_field
+from fluorsr.evaluate.cases import CaseSet, Source, simulated_case
+from fluorsr.evaluate.compare import compare
+from fluorsr.evaluate.restore import restore_field
+from fluorsr.evaluate.results import ALL
 from fluorsr.models.load import load
 from fluorsr.models.zoo_index import describe, find
 from fluorsr.restorer import Restorer
@@ -43,10 +47,14 @@ def test_its_recipe_figures_and_card_travel_with_it() -> None:
 
 @pytest.mark.parametrize(("structure", "margin_db"), [("microtubules", 4.0), ("vesicles", 3.0), ("nuclei", 1.5)])
 def test_it_beats_the_input_and_richardson_lucy(model: Restorer, structure: str, margin_db: float) -> None:
-    fields = [simulate_pair(CONFIG, SEED, 100 + index, structure) for index in range(2)]
-    cases = [Case(structure, f.degraded, f.target, f.target_pixel_size_um) for f in fields]
+    sources = [
+        Source(str(i), structure, partial(simulated_case, CONFIG, SEED, 100 + i, structure, structure, str(i)))
+        for i in range(2)
+    ]
     methods: dict[str, Restorer] = {"bicubic": Bicubic(), "lucy": RichardsonLucy(4.5, 12, max_halo=24), NAME: model}
-    figures = evaluate(methods, cases)[structure]
+    found = compare(CaseSet(structure, tuple(sources)), methods, baselines=())
+    metrics = [metric.name for metric in found.metrics]
+    figures = {m: {metric: found.summary(ALL, m, metric).mean for metric in metrics} for m in methods}
     assert figures[NAME]["psnr"] > figures["bicubic"]["psnr"] + margin_db
     assert figures[NAME]["psnr"] > figures["lucy"]["psnr"] + 0.5
     assert figures[NAME]["ssim"] > max(figures["bicubic"]["ssim"], figures["lucy"]["ssim"])
@@ -58,7 +66,7 @@ def test_haze_stays_smooth(model: Restorer) -> None:
     """Light that is far out of focus must not turn into filaments: no fine detail appears where the truth has none."""
     config = CONFIG.model_copy(update={"depth": 10.0, "haze": (1.0, 1.0), "photons": (200.0, 200.0)})
     field = simulate_pair(config, SEED, 7, "nuclei")
-    restored, _ = restore_field(model, field.degraded)
+    restored = restore_field(model, field.degraded)
     error = restored - torch.from_numpy(field.target)
     assert error[40:-40, 40:-40].std().item() < 0.05 * float(np.ptp(field.target))
 
@@ -66,6 +74,6 @@ def test_haze_stays_smooth(model: Restorer) -> None:
 def test_an_empty_field_stays_empty(model: Restorer) -> None:
     """Camera noise alone gives no structure: what comes out varies less than what went in."""
     noise = np.random.default_rng(1).normal(100, 3, (96, 96)).round().astype(np.uint16)
-    restored, _ = restore_field(model, cast("np.ndarray", noise))
+    restored = restore_field(model, cast("np.ndarray", noise))
     assert restored.std().item() < 0.6 * float(noise.std())
     assert restored.mean().item() == pytest.approx(100, abs=1.5)

@@ -1,8 +1,7 @@
 """Held-out figures of a model: python tools/heldout.py [--model NAME|FILE] [--fields 8] [--out FOLDER] [--ship FOLDER]
 
-Simulated fields of seeds that no recipe can hold, each structure at three light levels, against bicubic interpolation
-and Richardson-Lucy. The iterations of Richardson-Lucy are those that score best (PSNR) on other fields of the same
-structure and light: it is given every advantage. Writes heldout.md and heldout.json;
+What `fluorsr compare` does, on simulated fields of seeds that no recipe can hold: each structure at three light levels,
+and microtubules that are all in focus. Writes heldout.md, heldout.json, and the comparison's own files;
 --ship also saves the model with these figures in its notes, as the zoo holds it.
 """
 
@@ -10,42 +9,40 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
+from functools import partial
 from pathlib import Path
 
-from fluorsr.classical.bicubic import Bicubic
-from fluorsr.classical.richardson_lucy import RichardsonLucy
-from fluorsr.data.simulate import SimulationConfig, simulate_pair
-from fluorsr.evaluate.fields import Case, evaluate, to_markdown
+from fluorsr.data.simulate import SimulationConfig
+from fluorsr.evaluate.cases import TEST_SEED, TUNING_SEED, CaseSet, Source, simulated_case
+from fluorsr.evaluate.compare import compare
+from fluorsr.evaluate.results import Comparison
+from fluorsr.evaluate.tables import claim, to_markdown, write_tables
 from fluorsr.models.allocator import tune_allocator
 from fluorsr.models.architectures import build
-from fluorsr.models.load import load
-from fluorsr.models.weights import read_weights, save_weights
-from fluorsr.restorer import Restorer
+from fluorsr.models.weights import read_card, read_weights, save_weights
+from fluorsr.models.zoo_index import find, zoo
 
-TEST_SEED, TUNING_SEED = 2**32, 2**32 + 1
-"""Recipes have seeds below 2**31, their validation has 2**31."""
 LIGHT = {"bright": 400.0, "medium": 100.0, "dim": 30.0}
-ITERATIONS = (4, 8, 15, 30, 60, 120)
 FWHM_UM = 0.27
 
 
-def cases(config: SimulationConfig, structure: str, group: str, seed: int, count: int) -> list[Case]:
-    fields = (simulate_pair(config, seed, index, structure) for index in range(count))
-    return [Case(group, f.degraded, f.target, f.target_pixel_size_um) for f in fields]
+def sources(config: SimulationConfig, structure: str, group: str, seed: int, count: int) -> tuple[Source, ...]:
+    names = [f"{group} {index}" for index in range(count)]
+    return tuple(
+        Source(name, group, partial(simulated_case, config, seed, index, structure, group, name))
+        for index, name in enumerate(names)
+    )
 
 
-def best_richardson_lucy(tuning: list[Case], pixel_size_um: float) -> RichardsonLucy:
-    """The one with the highest mean PSNR on fields that are not tested on."""
-    best, highest = None, -math.inf
-    for iterations in ITERATIONS:
-        candidate = RichardsonLucy(FWHM_UM / pixel_size_um, iterations, max_halo=16)
-        psnr = evaluate({"": candidate}, tuning)[tuning[0].group][""]["psnr"]
-        if psnr < highest:
-            break
-        best, highest = candidate, psnr
-    assert best is not None
-    return best
+def table(found: Comparison) -> dict[str, dict[str, dict[str, float]]]:
+    """Group -> method -> metric -> mean."""
+    return {
+        group: {
+            method.name: {m.name: found.summary(group, method.name, m.name).mean for m in found.metrics}
+            for method in found.methods
+        }
+        for group in found.groups[1:]
+    }
 
 
 def main() -> None:
@@ -58,25 +55,31 @@ def main() -> None:
     parser.add_argument("--ship", type=Path, help="folder for the weights with their figures; needs a .safetensors")
     arguments = parser.parse_args()
     tune_allocator()
-    model: Restorer = load(arguments.model, precision=arguments.precision)
-    pixel = model.spec.pixel_size_um or 0.06
-    base = SimulationConfig(size_px=arguments.size, pixel_size_um=pixel, density=(1.0, 3.0))
+    spec = read_card(find(arguments.model) if arguments.model in zoo() else Path(arguments.model)).spec
+    base = SimulationConfig(size_px=arguments.size, pixel_size_um=spec.pixel_size_um or 0.06, density=(1.0, 3.0))
     flat: dict[str, object] = {"depth": 0.0, "haze": (0.0, 0.0)}
     groups = [("microtubules", f"microtubules in focus, {light}", flat, light) for light in LIGHT]
     # Nuclei are rare: at less than this some fields would be empty.
     full: dict[str, dict[str, object]] = {"nuclei": {"density": (2.5, 3.0)}}
     groups += [(s, f"{s}, {light}", full.get(s, {}), light) for s in base.structures for light in LIGHT]
-    table: dict[str, dict[str, dict[str, float]]] = {}
+    tests: tuple[Source, ...] = ()
+    tuning: tuple[Source, ...] = ()
     for structure, group, changes, light in groups:
         config = base.model_copy(update={**changes, "photons": (LIGHT[light], LIGHT[light])})
-        lucy = best_richardson_lucy(cases(config, structure, group, TUNING_SEED, max(2, arguments.fields // 3)), pixel)
-        methods: dict[str, Restorer] = {"bicubic": Bicubic(), f"Richardson-Lucy ({lucy.iterations})": lucy}
-        methods[model.spec.name] = model
-        table |= evaluate(methods, cases(config, structure, group, TEST_SEED, arguments.fields))
-        print(to_markdown({group: table[group]}).split("\n", 2)[2], end="", flush=True)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "heldout.md").write_text(to_markdown(table), encoding="utf-8")
-    (arguments.out / "heldout.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        tests += sources(config, structure, group, TEST_SEED, arguments.fields)
+        tuning += sources(config, structure, group, TUNING_SEED, max(2, arguments.fields // 3))
+    claim(arguments.out, overwrite=True)
+    found = compare(
+        CaseSet("held-out fields", tests, tuning),
+        [arguments.model],
+        spot_um=FWHM_UM,
+        precision=arguments.precision,
+        progress=lambda what, done, total: print(f"{done} of {total} {what}", flush=True),
+    )
+    write_tables(found, arguments.out)
+    print(to_markdown(found))
+    (arguments.out / "heldout.md").write_text(to_markdown(found), encoding="utf-8")
+    (arguments.out / "heldout.json").write_text(json.dumps(table(found), indent=1) + "\n", encoding="utf-8")
     if arguments.ship:
         weights = read_weights(arguments.model)
         network = build(weights.architecture, weights.config)
@@ -87,7 +90,7 @@ def main() -> None:
             architecture=weights.architecture,
             config=weights.config,
             spec=weights.spec,
-            notes={**weights.notes, "heldout": table},
+            notes={**weights.notes, "heldout": table(found)},
         )
 
 

@@ -36,8 +36,8 @@ class RichardsonLucy:
                 f"Richardson-Lucy needs fwhm_px above 0 and iterations of at least 1, not {fwhm_px}, {iterations}"
             )
         self.iterations = iterations
+        self.fwhm_px = fwhm_px
         self._radius = gaussian_radius(fwhm_px * scale, sigmas=3.0)
-        self._fwhm_px = fwhm_px * scale
         reach = math.ceil(2 * iterations * self._radius / scale) + (2 if scale > 1 else 0)
         self._spec = RestorerSpec(
             name=f"richardson-lucy-{iterations}-x{scale}",
@@ -54,7 +54,8 @@ class RichardsonLucy:
         """See fluorsr.restorer.Restorer."""
         measured = upsample(tiles, self._spec.scale).clamp(min=0)
         estimate = measured.clamp(min=FLOOR)
+        width = self.fwhm_px * self._spec.scale
         for _ in range(self.iterations):
-            blurred = gaussian_blur(estimate, self._fwhm_px, radius=self._radius).clamp(min=FLOOR)
-            estimate = estimate * gaussian_blur(measured / blurred, self._fwhm_px, radius=self._radius)
+            blurred = gaussian_blur(estimate, width, radius=self._radius).clamp(min=FLOOR)
+            estimate = estimate * gaussian_blur(measured / blurred, width, radius=self._radius)
         return estimate

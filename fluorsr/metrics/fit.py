@@ -77,6 +77,9 @@ INTENSITIES: dict[str, Callable[[Tensor, Tensor], Pair]] = {
 }
 """Name -> (prediction, target), both [..., Y, X] float -> the two on one scale, per image."""
 
+SHORT = {"minmax": "min-max", "fit": "least-squares"}
+"""Names that are quicker to type."""
+
 
 def _mean(images: Tensor) -> Tensor:
     """Mean along y and x, summed in float64, in the images' own dtype unless that would lose a variance."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fluorsr.errors import InputError
 from fluorsr.metrics.check import check_pair
-from fluorsr.metrics.fit import INTENSITIES
+from fluorsr.metrics.fit import INTENSITIES, SHORT
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ def prepare(prediction: Tensor, target: Tensor, *, intensity: str = "least-squar
     check_pair(prediction, target, 1.0)
     if target.ndim != 2:
         raise InputError(f"one image [Y, X] is prepared at a time, not {tuple(target.shape)}")
+    intensity = SHORT.get(intensity, intensity)
     if intensity not in INTENSITIES:
         raise InputError(f"there is no intensity {intensity!r}; there are {', '.join(INTENSITIES)}")
     if crop_px < 0 or 2 * crop_px >= min(target.shape):

@@ -33,7 +33,7 @@ from torch import Tensor
 from fluorsr.classical.bicubic import upsample
 from fluorsr.data.store import simulate_store, truth_path
 from fluorsr.errors import InputError, OutputExistsError, StorageError
-from fluorsr.evaluate.fields import score
+from fluorsr.evaluate.restore import score
 from fluorsr.image import Image, PlaneIndex
 from fluorsr.io.open import open_image
 from fluorsr.metrics.registry import METRICS

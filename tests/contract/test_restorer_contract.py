@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fluorsr.classical.bicubic import Bicubic
+from fluorsr.classical.nearest import Nearest
 from fluorsr.classical.richardson_lucy import RichardsonLucy
 from fluorsr.classical.sim_orders import SimOptics
 from fluorsr.classical.sim_parameters import SimParameters
@@ -105,6 +106,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "U-Net": network(UNet),
     "U-Net TorchScript": network(UNet, script=True),
     "bicubic x2": lambda _: Case(Bicubic(2)),
+    "nearest x2": lambda _: Case(Nearest(2)),
     "Richardson-Lucy x1": lambda _: Case(RichardsonLucy(fwhm_px=2.0, iterations=2, scale=1)),
     "Wiener SIM": lambda _: Case(wiener_sim()),
     "Richardson-Lucy x2": lambda _: Case(RichardsonLucy(fwhm_px=1.5, iterations=2, scale=2)),
