@@ -184,9 +184,9 @@ def load_lpips(name: Name, trunk: Path | None = None, heads: Path | None = None)
             f"torchvision and a network run torchvision.models.{TRUNKS[name].model}(weights='IMAGENET1K_V1'), and copy "
             f"{TRUNKS[name].file} from its torch cache to there. Nothing else can stand in for them"
         )
-    features = {key: value for key, value in _read(trunk).items() if key.startswith("features.")}
+    features = {key: value for key, value in read_pth(trunk).items() if key.startswith("features.")}
     heads = heads or _installed_heads(name)
-    weights = _read(heads)
+    weights = read_pth(heads)
     try:
         network.features.load_state_dict({key.removeprefix("features."): value for key, value in features.items()})
         for n, head in enumerate(network.heads):
@@ -211,7 +211,7 @@ def _installed_heads(name: Name) -> Path:
     raise MissingWeightsError(f"the installed package lpips has no {wanted}; install lpips 0.1.4")
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_pth(path: Path) -> dict[str, Tensor]:
     """Tensors of a .pth file, read without running any code in it."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

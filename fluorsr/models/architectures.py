@@ -9,9 +9,15 @@ from torch import nn
 
 from fluorsr.errors import ModelError
 from fluorsr.models.edsr import EDSR, EDSRConfig
+from fluorsr.models.sr3 import SR3, SR3Config
+from fluorsr.models.srgan import SRGAN, SRGANConfig
+from fluorsr.models.unet_sim import UNetSIM, UNetSIMConfig
 
 ARCHITECTURES: dict[str, tuple[Callable[[Any], nn.Module], Callable[..., Any]]] = {
     "edsr": (EDSR, EDSRConfig),
+    "sr3": (SR3, SR3Config),
+    "srgan": (SRGAN, SRGANConfig),
+    "unet_sim": (UNetSIM, UNetSIMConfig),
 }
 """Name -> (network class, class of its configuration)."""
 

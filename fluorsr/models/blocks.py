@@ -5,6 +5,8 @@ Zero padding is fine here because tiles arrive with a halo of reflected or real 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -36,14 +38,15 @@ class ResidualBlock(nn.Module):
         return x + residual
 
 
-def upsampler(width: int, scale: int) -> nn.Sequential:
+def upsampler(width: int, scale: int, activation: Callable[[], nn.Module] | None = None) -> nn.Sequential:
     """Sub-pixel upsampling (Shi et al. 2016): [B, width, Y, X] -> [B, width, scale * Y, scale * X].
 
-    Scale 4 is two steps of 2, as in Lim et al. 2017; scale 1 is empty. Raises InputError for any other scale.
+    Scale 4 is two steps of 2, as in Lim et al. 2017; scale 1 is empty. `activation` makes what follows each step.
+    Raises InputError for any other scale.
     """
     if scale not in (1, 2, 4):
         raise InputError(f"scale is {scale}; the sub-pixel tail knows 1, 2 and 4")
     steps: list[nn.Module] = []
     for _ in range(scale.bit_length() - 1):
-        steps += [conv3x3(width, 4 * width), nn.PixelShuffle(2)]
+        steps += [conv3x3(width, 4 * width), nn.PixelShuffle(2), *([activation()] if activation else [])]
     return nn.Sequential(*steps)

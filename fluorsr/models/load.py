@@ -14,14 +14,18 @@ from torch import Tensor, nn
 from fluorsr.errors import InputError, ModelError, NotFoundError
 from fluorsr.models.architectures import build
 from fluorsr.models.measure import measure
-from fluorsr.models.network import Network, prepare, repeatable_cuda
+from fluorsr.models.network import Network, SamplingNetwork, prepare, repeatable_cuda
 from fluorsr.models.precision import choose, filaments, has_amx
+from fluorsr.models.reach import measure_module
+from fluorsr.models.samplers import find_sampler, levels
+from fluorsr.models.sr3 import SR3
 from fluorsr.models.torchscript import TorchScriptFile, freeze
 from fluorsr.models.weights import PICKLE_MAGIC, ZIP_MAGIC, Weights, read_weights
 from fluorsr.models.zoo_index import find, zoo
 from fluorsr.restorer import RestorerSpec
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ts", ".torchscript", ".jit", ".zip", ".ckpt", ".onnx")
+NO_STEPS = "leave out --steps and --sampler, which are for diffusion models"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class LoadedModel:
     device     "cpu", "cuda:0", ...
     precision  "fp32" or "bf16"
     notes      lines to tell the user before a run
+    steps, sampler   of a diffusion model's sampling; None for the others
     """
 
     spec: RestorerSpec
@@ -40,20 +45,31 @@ class LoadedModel:
     device: str
     precision: str
     notes: tuple[str, ...] = ()
+    steps: int | None = None
+    sampler: str | None = None
 
     def restore(self, tiles: Tensor, origin: Tensor, seed: int) -> Tensor:
         """Restore a batch of tiles; see fluorsr.restorer.Restorer."""
         return self.network.restore(tiles, origin, seed)
 
 
-def load(model: str | Path, *, device: str = "auto", precision: str = "auto") -> LoadedModel:
+def load(
+    model: str | Path,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    steps: int | None = None,
+    sampler: str | None = None,
+) -> LoadedModel:
     """Load a model by the name of a shipped one or by path.
 
     device     auto (CUDA where there is one), cpu, cuda or cuda:n
     precision  auto, fp32 or bf16; auto takes bf16 where the machine is fast in it and the result stays within 50 dB
+    steps, sampler   of a diffusion model: network evaluations, and ddpm, ddim or dpm_solver_pp_2m; default the model's
 
     A TorchScript file without our spec is measured: seconds, and told in the notes. Raises NotFoundError where there is
-    no such model or file, ModelError where the file is not a model fluorsr can run, InputError for a wrong device.
+    no such model or file, ModelError where the file is not a model fluorsr can run, InputError for a wrong device, or
+    for steps and a sampler that there are not or that the model has no use for.
     """
     chosen = find_device(device)
     if chosen.type == "cuda":
@@ -65,13 +81,17 @@ def load(model: str | Path, *, device: str = "auto", precision: str = "auto") ->
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
     if magic == ZIP_MAGIC:
+        if steps is not None or sampler is not None:
+            raise InputError(
+                f"{path} is TorchScript, whose steps and sampler were set when it was exported; {NO_STEPS}"
+            )
         return _load_torchscript(path, chosen, precision)
     if magic.startswith(PICKLE_MAGIC):
         raise ModelError(
             f"{path} is a pickle, which could run any code, so fluorsr does not open it; export the model as "
             "TorchScript (torch.jit.trace, then torch.jit.save)"
         )
-    return _load_weights(path, chosen, precision)
+    return _load_weights(path, chosen, precision, steps, sampler)
 
 
 def load_module(model: str | Path) -> tuple[nn.Module, RestorerSpec]:
@@ -127,9 +147,15 @@ def _build(path: Path) -> tuple[nn.Module, Weights]:
     return module, weights
 
 
-def _load_weights(path: Path, device: torch.device, precision: str) -> LoadedModel:
+def _load_weights(
+    path: Path, device: torch.device, precision: str, steps: int | None, sampler: str | None
+) -> LoadedModel:
     module, weights = _build(path)
+    if isinstance(module, SR3):
+        return _load_sampling(module, weights, device, precision, steps, sampler)
     spec = weights.spec
+    if steps is not None or sampler is not None:
+        raise InputError(f"{spec.name} is a {weights.architecture}: it restores in one step; {NO_STEPS}")
 
     def network(kind: str) -> Network:
         prepared = prepare(copy.deepcopy(module), device=device, precision=kind)
@@ -138,6 +164,25 @@ def _load_weights(path: Path, device: torch.device, precision: str) -> LoadedMod
         return Network(prepared, spec, device=device, precision=kind)
 
     return _loaded(spec, weights.sha256, device, precision, network, [])
+
+
+def _load_sampling(
+    module: SR3, weights: Weights, device: torch.device, precision: str, steps: int | None, sampler: str | None
+) -> LoadedModel:
+    steps, sampler = module.config.steps if steps is None else steps, sampler or module.config.sampler
+    levels(module.schedule, steps)
+    find_sampler(sampler)
+    spec = weights.spec
+    if steps != module.config.steps:
+        found = measure_module(module.eval(), steps)
+        spec = replace(spec, halo=found.halo, exact=found.exact)
+
+    def network(kind: str) -> Network:
+        prepared = prepare(copy.deepcopy(module), device=device, precision=kind)
+        return SamplingNetwork(prepared, spec, steps, sampler, device=device, precision=kind)
+
+    loaded = _loaded(spec, weights.sha256, device, precision, network, [])
+    return replace(loaded, steps=steps, sampler=sampler)
 
 
 def _load_torchscript(path: Path, device: torch.device, precision: str) -> LoadedModel:
@@ -179,7 +224,7 @@ def _loaded(
     network, found = choose(precision, device, spec, build_network)
     if not spec.exact:
         notes.append(
-            f"{spec.name} is not exact: it uses statistics of the whole tile, so the result depends on the tile size, "
-            f"and tiles are blended over a halo of {spec.halo} pixels"
+            f"{spec.name} is not exact: it sees further than its halo of {spec.halo} pixels, or uses statistics of the "
+            "whole tile, so the result depends on the tile size, and tiles are faded into each other"
         )
     return LoadedModel(spec, network, sha256, str(device), network.precision, (*notes, *found))

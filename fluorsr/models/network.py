@@ -50,7 +50,7 @@ class Network:
         try:
             with torch.inference_mode():
                 given = tiles.to(self.device, DTYPES[self.precision])
-                output = self._forward(channels_last(given) if self._ordered else given.contiguous())
+                output = self._run(channels_last(given) if self._ordered else given.contiguous(), origin, seed)
                 if isinstance(output, Tensor) and self.precision != "fp32":
                     output = output.float()
                 output = check_output(tiles, output).to(tiles.device, memory_format=torch.contiguous_format)
@@ -67,6 +67,30 @@ class Network:
                 f"its spec says scale {self.spec.scale}, so {expected}"
             )
         return output
+
+    def _run(self, given: Tensor, origin: Tensor, seed: int) -> Tensor:
+        return self._forward(given)
+
+
+class SamplingNetwork(Network):
+    """A diffusion model as a Restorer: its module also takes each tile's place, the seed, the steps and the sampler."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        spec: RestorerSpec,
+        steps: int,
+        sampler: str,
+        *,
+        device: str | torch.device = "cpu",
+        precision: str = "fp32",
+    ) -> None:
+        super().__init__(module, spec, device=device, precision=precision)
+        self._sample: Callable[[Tensor, Tensor, int, int, str], Tensor] = module
+        self._steps, self._sampler = steps, sampler
+
+    def _run(self, given: Tensor, origin: Tensor, seed: int) -> Tensor:
+        return self._sample(given, origin, seed, self._steps, self._sampler)
 
 
 def prepare(module: nn.Module, *, device: str | torch.device, precision: str) -> nn.Module:

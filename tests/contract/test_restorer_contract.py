@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +20,13 @@ from fluorsr.classical.sim_parameters import SimParameters
 from fluorsr.classical.wiener_sim import WienerSim
 from fluorsr.models.edsr import EDSR, EDSRConfig
 from fluorsr.models.load import load
-from fluorsr.models.measure import measure
-from fluorsr.models.network import Network, prepare
+from fluorsr.models.measure import Measured, measure
+from fluorsr.models.network import Network, SamplingNetwork, prepare
+from fluorsr.models.reach import measure_module
+from fluorsr.models.sr3 import SR3, SR3Config
+from fluorsr.models.srgan import SRGAN, SRGANConfig
 from fluorsr.models.torchscript import freeze, quiet_jit
+from fluorsr.models.unet_sim import UNetSIM, UNetSIMConfig
 from fluorsr.restorer import Restorer, RestorerSpec
 
 
@@ -48,12 +53,24 @@ def edsr(scale: int) -> Callable[[], nn.Module]:
     return lambda: EDSR(EDSRConfig(blocks=2, width=6, scale=scale))
 
 
+def srgan(scale: int) -> Callable[[], nn.Module]:
+    return lambda: SRGAN(SRGANConfig(blocks=1, width=4, scale=scale))
+
+
+def unet_sim(frames: int, scale: int, *, cascade: bool = False) -> Callable[[], nn.Module]:
+    return lambda: UNetSIM(UNetSIMConfig(frames=frames, widths=(3, 4, 5), scale=scale, cascade=cascade))
+
+
 @dataclass
 class Case:
-    """A restorer and, where it is a network, its module with integer weights in float64: its sums have no rounding."""
+    """A restorer and, where it is a network, its module with integer weights in float64: its sums have no rounding.
+
+    A stochastic restorer has its own way of being measured, since its noise stays when its input moves.
+    """
 
     restorer: Restorer
     integers: Callable[[Tensor], Tensor] | None = None
+    measured: Callable[[], Measured] | None = None
 
 
 def network(make: Callable[[], nn.Module], precision: str = "fp32", *, script: bool = False) -> Callable[..., Case]:
@@ -74,6 +91,23 @@ def network(make: Callable[[], nn.Module], precision: str = "fp32", *, script: b
             torch.jit.save(freeze(module, torch.rand(1, 1, 32, 32)), path)
         exact = freeze(integers, torch.rand(1, 1, 32, 32).double())
         return Case(load(path, device="cpu", precision=precision), exact)
+
+    return build
+
+
+def sr3(sampler: str) -> Callable[..., Case]:
+    """Two evaluations: noise, and the image of the first. Layers that start at zero are given weights."""
+
+    def build(_) -> Case:
+        torch.manual_seed(0)
+        module = SR3(SR3Config(width=8, multipliers=(1, 2), predicts="v", steps=2)).eval()
+        with torch.no_grad():
+            for parameter in module.parameters():
+                if not bool(parameter.any()):
+                    parameter.normal_(0, 0.1)
+        spec = RestorerSpec("sr3", stochastic=True, **vars(measure_module(module)))
+        network = SamplingNetwork(prepare(module, device="cpu", precision="fp32"), spec, 2, sampler)
+        return Case(network, measured=lambda: measure_module(module))
 
     return build
 
@@ -105,6 +139,16 @@ CASES: dict[str, Callable[..., Case]] = {
     "EDSR x2 TorchScript bf16": network(edsr(2), "bf16", script=True),
     "U-Net": network(UNet),
     "U-Net TorchScript": network(UNet, script=True),
+    "SRGAN x1": network(srgan(1)),
+    "SRGAN x2": network(srgan(2)),
+    "SRGAN x4": network(srgan(4)),
+    "U-Net SIM 1 frame": network(unet_sim(1, 1)),
+    "U-Net SIM 9 frames x2": network(unet_sim(9, 2)),
+    "U-Net SIM 15 frames x2": network(unet_sim(15, 2)),
+    "U-Net SIM 3 frames, cascade": network(unet_sim(3, 1, cascade=True)),
+    "SR3 ancestral": sr3("ddpm"),
+    "SR3 DDIM": sr3("ddim"),
+    "SR3 DPM-Solver++": sr3("dpm_solver_pp_2m"),
     "bicubic x2": lambda _: Case(Bicubic(2)),
     "nearest x2": lambda _: Case(Nearest(2)),
     "Richardson-Lucy x1": lambda _: Case(RichardsonLucy(fwhm_px=2.0, iterations=2, scale=1)),
@@ -113,11 +157,11 @@ CASES: dict[str, Callable[..., Case]] = {
 }
 
 
-@pytest.fixture(params=CASES)
-def case(request, tmp_path):
+@pytest.fixture(scope="module", params=CASES)
+def case(request, tmp_path_factory):
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a run
-    yield CASES[request.param](tmp_path)
+    yield CASES[request.param](tmp_path_factory.mktemp("case"))
     torch.set_num_threads(before)
 
 
@@ -126,8 +170,8 @@ def sides(spec: RestorerSpec) -> tuple[int, int]:
     return height, height + spec.multiple
 
 
-def restore(restorer: Restorer, tiles: Tensor) -> Tensor:
-    return restorer.restore(tiles, torch.zeros(len(tiles), 2, dtype=torch.int64), 0)
+def restore(restorer: Restorer, tiles: Tensor, y: int = 0, x: int = 0, seed: int = 0) -> Tensor:
+    return restorer.restore(tiles, torch.tensor([[y, x]] * len(tiles)), seed)
 
 
 def test_shape_and_dtype(case):
@@ -158,7 +202,7 @@ def test_the_spec_is_what_is_measured(case):
     spec = case.restorer.spec
     if getattr(case.restorer, "precision", "fp32") == "bf16":
         pytest.skip("measured in fp32; bf16 is the same network")
-    found = measure(lambda tiles: restore(case.restorer, tiles))
+    found = case.measured() if case.measured else measure(lambda tiles: restore(case.restorer, tiles))
     # A reach without an end has no halo to measure; it is how far tiles are faded.
     names = ("frames", "scale", "multiple", "exact", *(("halo",) if spec.exact else ()))
     assert {name: getattr(found, name) for name in names} == {name: getattr(spec, name) for name in names}
@@ -176,14 +220,21 @@ def test_neither_batch_position_nor_threads_change_a_bit(case):
         assert all(torch.equal(result, expected.roll(shift, 0)) for shift, result in enumerate(results))
 
 
-def tile_error(forward: Callable[[Tensor], Tensor], spec: RestorerSpec, halo: int, image: Tensor) -> float:
+def test_the_seed_matters_to_stochastic_restorers_only(case):
+    tiles = torch.rand(1, case.restorer.spec.frames, *sides(case.restorer.spec))
+    first, again, other = (restore(case.restorer, tiles, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert torch.equal(first, other) != case.restorer.spec.stochastic
+
+
+def tile_error(forward: Callable[[Tensor, int, int], Tensor], spec: RestorerSpec, halo: int, image: Tensor) -> float:
     """Worst difference between tiles, `halo` thrown away, and the whole image, at several places of the grid."""
-    whole = forward(image)
+    whole = forward(image, 0, 0)
     tile = 2 * spec.halo + 4 * spec.multiple
     worst = 0.0
     for y in range(0, image.shape[-2] - tile + 1, spec.multiple):
         x = (3 * y) % (image.shape[-1] - tile + 1) // spec.multiple * spec.multiple
-        alone = forward(image[..., y : y + tile, x : x + tile])
+        alone = forward(image[..., y : y + tile, x : x + tile], y, x)
         inside = slice(spec.scale * halo, spec.scale * (tile - halo))
         rows, columns = (slice(spec.scale * (at + halo), spec.scale * (at + tile - halo)) for at in (y, x))
         worst = max(worst, float((alone[..., inside, inside] - whole[..., rows, columns]).abs().max()))
@@ -197,9 +248,10 @@ def test_tiles_equal_the_whole_exactly(case):
     side = 4 * spec.halo + 8 * spec.multiple
     image = torch.randint(0, 9, (1, spec.frames, side, side + spec.multiple)).double()
     with torch.inference_mode():
-        assert tile_error(case.integers, spec, spec.halo, image) == 0
+        error = functools.partial(tile_error, lambda tiles, y, x: case.integers(tiles), spec, image=image)
+        assert error(spec.halo) == 0
         # one step less, and the outside is felt: the halo is no larger than it must be, and this test would notice
-        assert tile_error(case.integers, spec, spec.halo - spec.multiple, image) > 0
+        assert error(spec.halo - spec.multiple) > 0
 
 
 def test_tiles_equal_the_whole_to_rounding(case):
@@ -210,5 +262,5 @@ def test_tiles_equal_the_whole_to_rounding(case):
     image = torch.rand(1, spec.frames, side, side + spec.multiple, generator=torch.Generator().manual_seed(1))
     whole = restore(case.restorer, image)
     tolerance = 2e-2 if getattr(case.restorer, "precision", "fp32") == "bf16" else 1e-5
-    error = tile_error(lambda tiles: restore(case.restorer, tiles), spec, spec.halo, image)
+    error = tile_error(lambda tiles, y, x: restore(case.restorer, tiles, y, x), spec, spec.halo, image)
     assert error <= tolerance * float(whole.max() - whole.min())

@@ -112,7 +112,7 @@ def test_inexact_models_are_told(tmp_path):
     save_script(script(nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.InstanceNorm2d(1))), path)
     notes = load(path, device="cpu", precision="fp32").notes
     assert "not exact" in notes[0]
-    assert notes[1].startswith("norm is not exact: it uses statistics of the whole tile")
+    assert notes[1].startswith("norm is not exact: it sees further than its halo")
 
 
 def test_a_program_that_refuses_channels_last(tmp_path):

@@ -1,0 +1,36 @@
+"""The measured facts of our own networks' specs, sampling included.
+
+    one evaluation            y_n depends on  x +- r
+    S evaluations in a row    y_0 depends on  x +- S r          the halo of a sample, exact for any sampler
+
+Each evaluation of a diffusion model sees the result of the one before it, so a sample reaches S times as far as the
+network. Where that is more than MAX_SAMPLING_HALO, tiles get that halo and are faded: no longer exact, but what lies
+further away hardly matters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import nn
+
+from fluorsr.models.measure import Measured, measure
+from fluorsr.models.sr3 import SR3
+
+MAX_SAMPLING_HALO = 128
+"""Input pixels."""
+
+
+def measure_module(module: nn.Module, steps: int | None = None) -> Measured:
+    """Measure a network of ours as it restores: [B, frames, Y, X] -> [B, 1, sY, sX]. Raises ModelError.
+
+    steps   of a diffusion model's sampling; None: its own
+    """
+    if not isinstance(module, SR3):
+        return measure(module)
+    one = measure(module.one_evaluation, module.config.frames)
+    limit = MAX_SAMPLING_HALO // one.multiple * one.multiple
+    reach = one.halo * (steps or module.config.steps)
+    if not one.exact:
+        return one
+    return replace(one, halo=min(reach, limit), exact=reach <= limit)
