@@ -35,6 +35,14 @@ class OutputExistsError(FluorsrError, FileExistsError):
     """The output exists and neither resuming nor overwriting was asked for."""
 
 
+class InUseError(FluorsrError, RuntimeError):
+    """Another run holds the output."""
+
+
+class BlocksFailedError(FluorsrError, RuntimeError):
+    """Some blocks of a run could not be made; the others are done and safe."""
+
+
 class StorageError(FluorsrError, OSError):
     """The disk or store refused: full, not writable, gone."""
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from fluorsr.image import Image, PlaneIndex
 from fluorsr.normalize import Normalization
 from fluorsr.restorer import Restorer
-from fluorsr.tiling.blend import blend, extract
+from fluorsr.tiling.blend import blend, crc32c, extract
 from fluorsr.tiling.grid import Box, Grid, TileBlock
 
 FILL = 0.0
@@ -35,12 +35,14 @@ class Restored:
     """A restored region and what was met on the way.
 
     pixels      [scale * Y, scale * X] in the dtype asked for
+    source      CRC32C of the input pixels it was made from, context included
     nonfinite   NaN and infinite input pixels inside the region (replaced by the background before the model)
     saturated   output pixels clipped to the dtype's range
     diverged    output pixels the model made NaN or infinite
     """
 
     pixels: NDArray[Any]
+    source: int
     nonfinite: int
     saturated: int
     diverged: int
@@ -90,16 +92,31 @@ def restore_region(
     """
     block = Box((0, y[0], x[0]), (1, y[1], x[1]))
     tiles = grid.tiles(block)
-    rows = slice(tiles.source.start[1], tiles.source.stop[1])
-    columns = slice(tiles.source.start[2], tiles.source.stop[2])
-    frames = [image.read(plane, rows, columns) for plane in planes]
+    _, rows, columns = tiles.source.slices
+    frames = read_source(image, planes, y, x, grid)
     restored = _restore_tiles(frames, tiles, restorer, grid, normalization, pool, batch, seed)
     _, sy, sx = grid.scale
     pixels = np.empty((1, (y[1] - y[0]) * sy, (x[1] - x[0]) * sx), dtype)
     counts = blend(restored, grid, tiles, block, pixels, multiply=normalization.scale, add=normalization.low)
     inside = (slice(y[0] - rows.start, y[1] - rows.start), slice(x[0] - columns.start, x[1] - columns.start))
     nonfinite = sum(_count_nonfinite(frame[inside]) for frame in frames)
-    return Restored(pixels[0], nonfinite, counts.saturated, counts.nonfinite)
+    return Restored(pixels[0], source_crc32c(frames), nonfinite, counts.saturated, counts.nonfinite)
+
+
+def read_source(
+    image: Image, planes: Sequence[PlaneIndex], y: tuple[int, int], x: tuple[int, int], grid: Grid
+) -> list[NDArray[Any]]:
+    """The input pixels that a region is restored from, context included: one [y, x] array per plane."""
+    _, rows, columns = grid.tiles(Box((0, y[0], x[0]), (1, y[1], x[1]))).source.slices
+    return [image.read(plane, rows, columns) for plane in planes]
+
+
+def source_crc32c(frames: Sequence[NDArray[Any]]) -> int:
+    """CRC32C of the pixels of `read_source`."""
+    value = 0
+    for frame in frames:
+        value = crc32c(frame, value)
+    return value
 
 
 def _restore_tiles(

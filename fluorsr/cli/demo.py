@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fluorsr.metrics.registry import METRICS
-from fluorsr.pipeline.run import DEFAULT_MODEL, Progress
+from fluorsr.pipeline.run import DEFAULT_MODEL
+from fluorsr.pipeline.summary import Progress
 from fluorsr.report.demo import DemoResult, run_demo
 
 

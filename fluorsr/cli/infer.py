@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 import fluorsr.pipeline.run as library
+import fluorsr.pipeline.summary as told
 
 Text = typer.Option
 
@@ -40,6 +41,9 @@ def infer(
     ngff: Annotated[str, Text(help="Version of OME-Zarr to write: 0.5 or 0.4.")] = "0.5",
     seed: Annotated[int, Text(help="Of the noise, for models that draw samples.")] = 0,
     resume: Annotated[bool, Text("--resume", help="Go on with an interrupted run.")] = False,
+    verify: Annotated[
+        bool, Text("--verify", help="With --resume: re-read all that is done, redo the damaged.")
+    ] = False,
     overwrite: Annotated[bool, Text("--overwrite", help="Replace an existing output.")] = False,
     as_json: Annotated[bool, Text("--json", help="Print the closing summary as one JSON object.")] = False,
 ) -> None:
@@ -84,6 +88,7 @@ def infer(
                 threads=threads,
                 seed=seed,
                 resume=resume,
+                verify=verify,
                 overwrite=overwrite,
                 tell=lambda note: console.print(f"[yellow]note:[/] {note}", soft_wrap=True, highlight=False),
                 progress=_Bars(bar),
@@ -104,7 +109,7 @@ class _Bars:
         self.bar = bar
         self.stages: dict[str, int] = {}
 
-    def __call__(self, at: library.Progress) -> None:
+    def __call__(self, at: told.Progress) -> None:
         if at.stage not in self.stages:
             self.stages[at.stage] = self.bar.add_task(at.stage, total=at.total, speed="")
         task = self.bar.tasks[self.stages[at.stage]]
@@ -112,7 +117,7 @@ class _Bars:
         self.bar.update(task.id, completed=at.done, total=at.total, speed=speed)
 
 
-def _print_summary(console: Console, done: library.Summary) -> None:
+def _print_summary(console: Console, done: told.Summary) -> None:
     def sizes(shape: dict[str, int]) -> str:
         return ", ".join(f"{axis} {length}" for axis, length in shape.items())
 

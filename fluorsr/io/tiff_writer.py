@@ -103,9 +103,9 @@ class TiffWriter:
         """A TIFF has no tail. Raises InputError."""
         raise InputError(f"a TIFF has only level 0; there is no level {level} to build")
 
-    def build_tail(self, level: int, block: Block) -> None:
+    def build_tail(self, level: int, block: Block) -> NDArray[Any]:
         """A TIFF has no tail. Raises InputError."""
-        self.tail_blocks(level)
+        raise InputError(f"a TIFF has only level 0; there is no level {level} to build")
 
     def finish(self) -> None:
         """Give the file its name, replacing what stands there only if that was asked for."""

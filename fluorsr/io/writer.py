@@ -127,8 +127,11 @@ class ImageWriter(Protocol):
         """Every block of one level of the tail; they may be built in any order."""
         ...
 
-    def build_tail(self, level: int, block: Block) -> None:
-        """Build one block of the tail from the level before; durable on return, deterministic and idempotent."""
+    def build_tail(self, level: int, block: Block) -> NDArray[Any]:
+        """Build one block of the tail from the level before; durable on return, deterministic and idempotent.
+
+        Returns the pixels written.
+        """
         ...
 
     def finish(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,14 +48,32 @@ def create_ome_zarr(
 
 
 def reopen_ome_zarr(path: Path, layout: Layout) -> OmeZarrWriter:
-    """Continue writing an image. Raises FormatError where its arrays are not what `layout` asks for."""
+    """Continue writing an image; an array whose metadata document is missing or unreadable gets it anew.
+
+    Raises FormatError where its arrays are not what `layout` asks for.
+    """
     node = read_node(path)
     if node.kind != "group":
         raise FormatError(f"{path} is a zarr array, not an OME-Zarr image that fluorsr wrote; use --overwrite")
     ngff = "0.4" if node.zarr_format == 2 else "0.5"
     for level in plan_levels(layout):
+        document = path / str(level.number) / ("zarr.json" if ngff == "0.5" else ".zarray")
+        if not _is_json(document):
+            document.unlink(missing_ok=True)
+            try:
+                open_array(path, layout, level, ngff, context(), create=True)
+            except ValueError as error:
+                raise storage_error(document, "writing metadata anew", error) from error
         check_array(path, layout, level, ngff)
     return OmeZarrWriter(path, layout, ngff)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 class OmeZarrWriter:
@@ -108,7 +127,7 @@ class OmeZarrWriter:
             Block(plane, y, x) for plane in self._planes() for y in range(0, height, by) for x in range(0, width, bx)
         ]
 
-    def build_tail(self, level: int, block: Block) -> None:
+    def build_tail(self, level: int, block: Block) -> NDArray[Any]:
         """See ImageWriter.build_tail."""
         if level not in self.tail:
             raise InputError(f"level {level} is not of the tail; the tail's levels are {self.tail}")
@@ -118,7 +137,9 @@ class OmeZarrWriter:
             slice(2 * start, min(2 * (start + side), size))
             for start, side, size in zip((block.y, block.x), here.shard, before.size, strict=True)
         )
-        self._write(lead, [(here, block.y, block.x, halve(self._read(before, lead, region)))])
+        pixels = halve(self._read(before, lead, region))
+        self._write(lead, [(here, block.y, block.x, pixels)])
+        return pixels
 
     def finish(self) -> None:
         """Recompute the contrast windows from the smallest level; all else is durable already."""

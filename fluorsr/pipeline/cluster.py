@@ -1,21 +1,17 @@
-"""The thin layer over dask.distributed: where tasks run, and a window that keeps few of them in flight."""
+"""Where tasks run: the thin layer over dask.distributed."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
-from typing import Any, TypeVar
 
-from distributed import Client, LocalCluster, Nanny, Worker, WorkerPlugin, as_completed
+from distributed import Client, LocalCluster, Nanny, Worker, WorkerPlugin
 
 from fluorsr.image import Image
 from fluorsr.models.allocator import tune_allocator
 from fluorsr.models.load import LoadedModel
 from fluorsr.pipeline.worker import BLOCKS_AT_ONCE, Job, Workshop, close_workshop, open_workshop
-
-T = TypeVar("T")
 
 
 class _OpenWorkshop(WorkerPlugin):  # type: ignore[misc]  # distributed has no types
@@ -62,27 +58,3 @@ def cluster(job: Job, workers: int, image: Image, model: LoadedModel) -> Iterato
         finally:
             if inside:
                 close_workshop(job.name)
-
-
-def run_window(
-    client: Client, task: Callable[..., T], calls: Iterable[tuple[Any, ...]], window: int
-) -> Iterator[list[T]]:
-    """Run `task(*call)` for every call with at most `window` in flight; yields the results that are ready, in batches.
-
-    The first failure is raised as it was, after the results that were ready beside it; the rest is cancelled.
-    """
-    waiting = iter(calls)
-
-    def submit(count: int) -> list[Any]:
-        return [client.submit(task, *call, pure=False) for call in islice(waiting, count)]
-
-    running = as_completed(submit(window))
-    try:
-        for batch in running.batches():
-            failed = next((future for future in batch if future.status == "error"), None)
-            yield [future.result() for future in batch if future.status == "finished"]
-            if failed is not None:
-                failed.result()
-            running.update(submit(len(batch)))
-    finally:
-        client.cancel(list(running.futures), force=True)

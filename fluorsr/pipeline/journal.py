@@ -1,8 +1,9 @@
 """The run's record: a zarr group `fluorsr` beside the data. Only the record says what is done.
 
     OUT.zarr/fluorsr/zarr.json     the run's fingerprint: everything that decides the output's bytes
-    OUT.zarr/fluorsr/blocks        int64 [blocks, 4]: CRC32C of the block's pixels (-1: not done), input pixels
-                                   replaced, output pixels saturated and diverged
+    OUT.zarr/fluorsr/blocks        int64 [rows, 5]: CRC32C of the block's pixels (-1: not done) and of the input pixels
+                                   it was made from, input pixels replaced, output pixels saturated and diverged;
+                                   blocks of level 0 first, then those of the pyramid's tail (see places.py)
 
 Requirements it meets
 - Only the coordinating process writes it, and only after a block's data is durably on disk.
@@ -14,6 +15,8 @@ Requirements it meets
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,45 +26,63 @@ from numpy.typing import NDArray
 
 from fluorsr.errors import FormatError, InputError, NotFoundError
 from fluorsr.io.disk import storage_error, write_json
+from fluorsr.pipeline.lease import Lease
 
-FORMAT = 1
+FORMAT = 2
 GROUP = "fluorsr"
 NOT_DONE = -1
 CHUNK = 8192
+FLUSH_S = 1.0
+"""How far the record on disk may lag behind."""
+
+ORIGIN = ("input", "input_files")
+"""Where the input lay and what its files looked like: it may move; its pixels may not change (see damage.py)."""
 
 
 class BlockFacts(NamedTuple):
     """What a finished block is recorded with."""
 
-    block: int
+    row: int
     crc32c: int
-    nonfinite: int
-    saturated: int
-    diverged: int
+    input_crc32c: int = 0
+    nonfinite: int = 0
+    saturated: int = 0
+    diverged: int = 0
 
 
 class Journal:
-    """The record of one run, open for reading and writing."""
+    """The record of one run, open for reading and writing; `lease`, where set, is checked before each write."""
 
-    def __init__(self, group: Path, fingerprint: dict[str, Any], store: Any) -> None:
+    def __init__(self, group: Path, attributes: dict[str, Any], store: Any, rows: NDArray[np.int64]) -> None:
         self.group = group
-        self.fingerprint = fingerprint
+        self.fingerprint: dict[str, Any] = attributes["fingerprint"]
+        self.call: dict[str, Any] = attributes["call"]
+        self.lease: Lease | None = None
         self._store = store
-        self._rows: NDArray[np.int64] = store.read().result()
+        self._rows = rows
         self._changed: set[int] = set()
+        self._flushed = time.monotonic()
 
     @classmethod
-    def create(cls, output: Path, fingerprint: dict[str, Any], blocks: int) -> Journal:
-        """Start a record in the store `output`, which must exist, for that many blocks."""
+    def create(cls, output: Path, fingerprint: dict[str, Any], call: dict[str, Any], rows: int) -> Journal:
+        """Start a record in the store `output`, which must exist, of that many rows.
+
+        `call` is what `infer` was called with, so that a repair can call it again.
+        """
         group = output / GROUP
         try:
             group.mkdir()
-            store = ts.open(_array_spec(group, blocks), create=True).result()
+            store = ts.open(_array_spec(group, rows), create=True).result()
         except (OSError, ValueError) as error:
             raise storage_error(group, "creating the run's record", error) from error
-        attributes = {"format": FORMAT, "fingerprint": fingerprint, "columns": list(COLUMNS)}
+        attributes = {"format": FORMAT, "fingerprint": fingerprint, "call": call, "columns": list(COLUMNS)}
         write_json(group / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})
-        return cls(group, fingerprint, store)
+        return cls(group, attributes, store, store.read().result())
+
+    @classmethod
+    def in_memory(cls, rows: int) -> Journal:
+        """The record of a run that writes none (a TIFF's): it counts, and nothing can be resumed from it."""
+        return cls(Path(), {"fingerprint": {}, "call": {}}, None, np.full((rows, len(COLUMNS)), NOT_DONE, np.int64))
 
     @classmethod
     def open(cls, output: Path) -> Journal:
@@ -78,11 +99,10 @@ class Journal:
                 raise FormatError(
                     f"the run's record in {group} has format {attributes['format']}, this fluorsr reads {FORMAT}"
                 )
-            fingerprint = attributes["fingerprint"]
             store = ts.open(
                 {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(group / "blocks") + "/"}}
             ).result()
-            return cls(group, fingerprint, store)
+            return cls(group, attributes, store, store.read().result())
         except (OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, FormatError):
                 raise
@@ -94,63 +114,78 @@ class Journal:
     def check(self, fingerprint: dict[str, Any]) -> None:
         """Refuse to go on with other parameters than the run was begun with; InputError names what differs."""
         wanted = json.loads(json.dumps(fingerprint))
-        differing = [
-            f"{key}: was {self.fingerprint.get(key)!r}, now {wanted.get(key)!r}"
-            for key in sorted(set(wanted) | set(self.fingerprint))
-            if wanted.get(key) != self.fingerprint.get(key)
-        ]
+        compared = sorted((set(wanted) | set(self.fingerprint)) - set(ORIGIN))
+        changed = [key for key in compared if wanted.get(key) != self.fingerprint.get(key)]
+        differing = [f"{key}: was {self.fingerprint.get(key)!r}, now {wanted.get(key)!r}" for key in changed]
         if differing:
+            was_input = " (the input's pixels have changed)" if "normalization" in changed else ""
             raise InputError(
-                f"{self.group.parent} was begun with other parameters, so it cannot be resumed with these:\n  "
+                f"{self.group.parent} was begun with other parameters{was_input}, so these cannot go on with it:\n  "
                 + "\n  ".join(differing)
                 + "\ngive the earlier ones, or --overwrite"
             )
 
     @property
     def done(self) -> NDArray[np.bool_]:
-        """Per block: is it recorded as done?"""
+        """Per row: is it recorded as done?"""
         return np.asarray(self._rows[:, 0] != NOT_DONE)
 
-    def crc32c(self, index: int) -> int:
-        return int(self._rows[index, 0])
+    def facts(self, row: int) -> BlockFacts:
+        return BlockFacts(row, *(int(value) for value in self._rows[row]))
 
     def totals(self) -> tuple[int, int, int]:
         """Replaced input pixels, saturated and diverged output pixels of all recorded blocks."""
-        nonfinite, saturated, diverged = (int(n) for n in self._rows[self.done, 1:].sum(axis=0))
+        nonfinite, saturated, diverged = (int(n) for n in self._rows[self.done, 2:].sum(axis=0))
         return nonfinite, saturated, diverged
 
     def record(self, facts: BlockFacts) -> None:
-        """Note a finished block; `flush` makes it durable."""
-        self._rows[facts.block] = (facts.crc32c, facts.nonfinite, facts.saturated, facts.diverged)
-        self._changed.add(facts.block // CHUNK)
+        """Note a finished row; `flush` makes it durable."""
+        self._rows[facts.row] = facts[1:]
+        self._changed.add(facts.row // CHUNK)
+
+    def forget(self, rows: Iterable[int]) -> None:
+        """Note that rows are not done after all; `flush` makes it durable."""
+        for row in rows:
+            self.record(BlockFacts(row, NOT_DONE, NOT_DONE, NOT_DONE, NOT_DONE, NOT_DONE))
+
+    def flush_when_due(self) -> None:
+        """Flush where the last time is FLUSH_S ago."""
+        if time.monotonic() - self._flushed > FLUSH_S:
+            self.flush()
 
     def flush(self) -> None:
-        """Write what was recorded since the last flush; durable on return. Raises StorageError."""
+        """Write what was recorded since the last flush; durable on return.
+
+        Raises StorageError, and InUseError where the lease was lost.
+        """
+        if self.lease is not None:
+            self.lease.check()
         try:
-            for chunk in sorted(self._changed):
+            for chunk in sorted(self._changed) if self._store is not None else ():
                 rows = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self)))
                 self._store[rows].write(self._rows[rows]).result()
         except (OSError, ValueError) as error:
             raise storage_error(self.group, "writing the run's record", error) from error
         self._changed.clear()
+        self._flushed = time.monotonic()
 
 
-COLUMNS = ("crc32c", "nonfinite_input", "saturated_output", "nonfinite_output")
+COLUMNS = ("crc32c", "input_crc32c", "nonfinite_input", "saturated_output", "nonfinite_output")
 
 
-def _array_spec(group: Path, blocks: int) -> dict[str, Any]:
+def _array_spec(group: Path, rows: int) -> dict[str, Any]:
     return {
         "driver": "zarr3",
         "kvstore": {"driver": "file", "path": str(group / "blocks") + "/"},
         "metadata": {
-            "shape": [blocks, len(COLUMNS)],
+            "shape": [rows, len(COLUMNS)],
             "data_type": "int64",
             "fill_value": NOT_DONE,
             "chunk_grid": {
                 "name": "regular",
-                "configuration": {"chunk_shape": [min(CHUNK, blocks), len(COLUMNS)]},
+                "configuration": {"chunk_shape": [min(CHUNK, rows), len(COLUMNS)]},
             },
-            "dimension_names": ["block", "fact"],
+            "dimension_names": ["row", "fact"],
             "codecs": [
                 {"name": "bytes", "configuration": {"endian": "little"}},
                 {"name": "zstd", "configuration": {"level": 1}},

@@ -2,76 +2,36 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
+import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from fluorsr.errors import InputError
+from fluorsr.errors import FluorsrError, InputError
 from fluorsr.image import Image
-from fluorsr.io.disk import check_replaceable, exists_error, hidden, put_in_place
-from fluorsr.io.open import create_image, open_image, reopen_image
+from fluorsr.io.disk import exists_error
+from fluorsr.io.open import TIFF_SUFFIXES, open_image
 from fluorsr.io.writer import ImageWriter
 from fluorsr.models.allocator import tune_allocator
 from fluorsr.models.load import LoadedModel, load
 from fluorsr.normalize import Normalization, fit
-from fluorsr.pipeline.cluster import cluster, run_window
+from fluorsr.pipeline.cluster import cluster
+from fluorsr.pipeline.damage import changed_inputs, find_damage
 from fluorsr.pipeline.frames import find_frames
+from fluorsr.pipeline.identity import fingerprint as fingerprint_of
 from fluorsr.pipeline.journal import Journal
-from fluorsr.pipeline.plan import Plan, as_record, make_plan
+from fluorsr.pipeline.output import check_apart, opened_output, sweep_blocks
+from fluorsr.pipeline.places import Places
+from fluorsr.pipeline.plan import Plan, make_plan
 from fluorsr.pipeline.select import select
-from fluorsr.pipeline.worker import BLOCKS_AT_ONCE, Job, build_tail, restore_block
+from fluorsr.pipeline.summary import Progress, Summary, notes_after, warnings_before
+from fluorsr.pipeline.window import Window
+from fluorsr.pipeline.worker import BLOCKS_AT_ONCE, Job
 from fluorsr.predict import available_threads
 from fluorsr.restorer import RestorerSpec
 
 DEFAULT_MODEL = "edsr-confocal-sted-x2"
-PIXEL_SIZE_TOLERANCE = 0.1
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands; `pixels` are input pixels restored since it was started or resumed."""
-
-    stage: str
-    done: int
-    total: int
-    pixels: int = 0
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a run did. Pixel counts cover the whole image, blocks of an earlier, interrupted run included."""
-
-    source: str
-    output: str
-    model: str
-    device: str
-    precision: str
-    input_shape: dict[str, int]
-    output_shape: dict[str, int]
-    dtype: str
-    pixel_size_um: dict[str, float]
-    tile: tuple[int, int]
-    overlap: tuple[int, int]
-    blocks: int
-    blocks_resumed: int
-    normalization: dict[str, tuple[float, float]]
-    nonfinite_input: int
-    saturated_output: int
-    nonfinite_output: int
-    input_pixels: int
-    seconds: float
-    restore_seconds: float
-    megapixels_per_second: float
-    notes: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """A dict of plain JSON values."""
-        return asdict(self)
 
 
 def infer(
@@ -98,6 +58,7 @@ def infer(
     threads: int | None = None,
     seed: int = 0,
     resume: bool = False,
+    verify: bool = False,
     overwrite: bool = False,
     tell: Callable[[str], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -116,6 +77,7 @@ def infer(
     workers     processes; 1 is this process. With more, call from under `if __name__ == "__main__":`
     threads     tiles restored at a time, over all workers; default the CPU cores
     resume      go on with an interrupted run; overwrite replaces what is there. Neither: an existing output is refused
+    verify      with resume: first re-read every finished block and its input, and do again what is damaged
     tell        is given each warning before the run starts; progress is called after every batch of blocks
 
     Returns the Summary. Raises a FluorsrError that names the rule, the value and the remedy; what is on disk then is
@@ -126,10 +88,13 @@ def infer(
         raise InputError("resume and overwrite exclude each other: choose one")
     if workers < 1:
         raise InputError(f"workers {workers} must be at least 1")
+    if verify and not resume:
+        raise InputError("verify re-reads what an earlier run did, so it goes with resume")
     tune_allocator()
+    tell = tell or (lambda _: None)
     report = progress or (lambda _: None)
     path = Path(output)
-    _check_apart(Path(source), path)
+    check_apart(Path(source), path)
     if path.exists() and not (resume or overwrite):
         raise exists_error(path)
     stored = open_image(source, level=level)
@@ -150,35 +115,68 @@ def infer(
     grouped = series.note(stored) if series else ""
     notes = [*loaded.notes, *([grouped] if grouped else []), *warnings_before(image, loaded.spec, plan)]
     for note in notes:
-        (tell or (lambda _: None))(note)
+        tell(note)
     report(Progress("fit", 0, 1))
     normalizations = fit_channels(image, plan, loaded.spec)
     report(Progress("fit", 1, 1))
-    fingerprint = _fingerprint(source, level, stored, loaded, plan, normalizations, ngff, seed)
+    fingerprint = fingerprint_of(source, level, stored, loaded, plan, normalizations, ngff, seed)
     if series:
         fingerprint["frames"] = series.to_json()
-    writer, journal = _open_output(path, plan, ngff, fingerprint, resume=resume, overwrite=overwrite)
-    if journal is None and workers > 1:
+    if workers > 1 and path.suffix.lower() in TIFF_SUFFIXES:
         raise InputError(f"{path.name} is a TIFF, which one process writes: use --workers 1, or an OME-Zarr output")
-    job = Job(
-        name=f"fluorsr-{path.name}",
-        source=str(source),
-        level=level,
-        plan=plan,
-        writer=writer,
-        model=str(model),
-        device=loaded.device,
-        precision=loaded.precision,
-        normalizations=normalizations,
-        seed=seed,
-        threads=max(1, (threads or available_threads()) // workers),
-        frames=series,
-    )
-    resumed = int(journal.done.sum()) if journal else 0
-    restoring = time.perf_counter()
-    totals, pixels = _run(job, image, loaded, journal, workers, report)
-    writer.finish()
+    call = {
+        "source": fingerprint["input"],
+        "options": {
+            "model": str(Path(model).resolve()) if Path(model).is_file() else str(model),
+            "device": loaded.device,
+            "precision": loaded.precision,
+            "level": level,
+            "channels": channels,
+            "z": z,
+            "t": t,
+            "region": region,
+            "frames_axis": frames_axis,
+            "frames": frames,
+            "tile": tile,
+            "overlap": overlap,
+            "batch": plan.batch,
+            "block": block,
+            "dtype": plan.layout.dtype,
+            "ngff": ngff,
+            "seed": seed,
+        },
+    }
+    with opened_output(path, plan, ngff, fingerprint, call, resume=resume, overwrite=overwrite, tell=tell) as opened:
+        writer, journal = opened
+        repaired = _recheck(journal, plan, image, writer, fingerprint["input_files"], verify, report) if resume else ()
+        job = Job(
+            name=f"fluorsr-{path.name}-{uuid.uuid4().hex[:8]}",
+            source=str(source),
+            level=level,
+            plan=plan,
+            writer=writer,
+            model=str(model),
+            device=loaded.device,
+            precision=loaded.precision,
+            normalizations=normalizations,
+            seed=seed,
+            threads=max(1, (threads or available_threads()) // workers),
+            frames=series,
+            lease=journal.lease.holder.holder if journal.lease else None,
+        )
+        resumed = int(journal.done[: len(plan)].sum())
+        restoring = time.perf_counter()
+        try:
+            pixels, lost = _run(job, image, loaded, journal, workers, tell, report)
+        except BaseException:
+            with suppress(FluorsrError):  # a disk that is full has been told of already
+                journal.flush()
+            raise
+        if lost or resumed:
+            sweep_blocks(path)
+        writer.finish()
     ended = time.perf_counter()
+    totals = journal.totals()
     return Summary(
         source=str(source),
         output=str(path),
@@ -201,144 +199,77 @@ def infer(
         seconds=ended - started,
         restore_seconds=ended - restoring,
         megapixels_per_second=pixels / 1e6 / (ended - restoring),
-        notes=(*notes, *_notes_after(plan, totals)),
+        notes=(*notes, *notes_after(plan, totals)),
+        repaired=repaired,
     )
+
+
+def _recheck(
+    journal: Journal,
+    plan: Plan,
+    image: Image,
+    writer: ImageWriter,
+    input_files: str,
+    verify: bool,
+    report: Callable[[Progress], None],
+) -> tuple[str, ...]:
+    """Before going on: is the input still the one that finished blocks were made from, and are those still there?
+
+    Returns a line for each damaged block, which then counts as not done. The input is re-read where its
+    files look different or `verify` asks for it. Raises InputError where it changed.
+    """
+    if verify or journal.fingerprint.get("input_files") != input_files:
+        changed = changed_inputs(journal, plan, image, lambda done, of: report(Progress("check input", done, of)))
+        if changed:
+            raise InputError(
+                f"the input of {writer.path} has changed since the run was begun, in {len(changed)} finished blocks, "
+                f"first in {changed[0]}: bring the earlier input back, or --overwrite to begin anew"
+            )
+    if not verify:
+        return ()
+    damage = find_damage(journal, writer.path, plan.layout, lambda done, of: report(Progress("check output", done, of)))
+    journal.forget(damage.to_redo(Places(plan.layout)))
+    journal.flush()
+    return damage.faults
 
 
 def _run(
     job: Job,
     image: Image,
     model: LoadedModel,
-    journal: Journal | None,
+    journal: Journal,
     workers: int,
+    tell: Callable[[str], None],
     report: Callable[[Progress], None],
-) -> tuple[tuple[int, int, int], int]:
-    """Restore what the record does not hold, then build the pyramid's tail: (pixel counts, pixels restored)."""
-    total = len(job.plan)
-    finished = journal.done if journal else np.zeros(total, bool)
-    done = int(finished.sum())
-    waiting = (i for i in range(total) if not finished[i])
-    window = 2 * BLOCKS_AT_ONCE * workers
-    pixels, counted = 0, [0, 0, 0]
+) -> tuple[int, int]:
+    """Make the rows that the record does not hold: (input pixels restored, tries that failed)."""
+    places = Places(job.plan.layout) if job.lease else None  # a TIFF has no storage objects to name
+    stages = [("restore", range(len(job.plan)))]
+    if places:
+        stages += [(f"pyramid level {level}", places.rows(level)) for level in places.tail]
+
+    def describe(row: int) -> str:
+        return f"block {row} ({places[row]})" if places else f"block {row}"
+
+    pixels = 0
     with cluster(job, workers, image, model) as client:
-        report(Progress("restore", done, total))
-        for results in run_window(client, restore_block, ((job.name, i) for i in waiting), window):
-            for result in results:
-                pixels += result.pixels
-                facts = result.facts
-                counted = [a + b for a, b in zip(counted, facts[2:], strict=True)]
-                if journal is not None:
-                    journal.record(facts)
-            if journal is not None:
-                journal.flush()
-            done += len(results)
-            report(Progress("restore", done, total, pixels))
-        for level in job.writer.tail:
-            blocks = job.writer.tail_blocks(level)
-            built = 0
-            for ready in run_window(client, build_tail, ((job.name, level, b) for b in blocks), window):
-                built += len(ready)
-                report(Progress(f"pyramid level {level}", built, len(blocks)))
-    return (journal.totals() if journal else (counted[0], counted[1], counted[2])), pixels
-
-
-def _check_apart(source: Path, output: Path) -> None:
-    """Input and output must not lie within each other: writing one would change the other."""
-    inside, outside = source.resolve(), output.resolve()
-    if inside == outside:
-        raise InputError(f"input and output are the same: {source}; choose another output")
-    if inside in outside.parents:
-        raise InputError(f"the output {output} lies inside the input {source}; choose a place beside it")
-    if outside in inside.parents:
-        raise InputError(f"the input {source} lies inside the output {output}; choose another output")
-
-
-def warnings_before(image: Image, spec: RestorerSpec, plan: Plan) -> list[str]:
-    """What a user should know before the run: a pixel size the model was not trained at, a dtype that changes."""
-    notes = []
-    size = image.pixel_size_um.get("x")
-    trained = spec.pixel_size_um
-    if trained is not None and size is None:
-        notes.append(
-            f"the image does not tell its pixel size; {spec.name} was trained at {trained * 1000:.0f} nm, and at "
-            "another size what it restores cannot be trusted"
-        )
-    elif trained is not None and size is not None and abs(size / trained - 1) > PIXEL_SIZE_TOLERANCE:
-        notes.append(
-            f"the image's pixels are {size * 1000:.1f} nm, {spec.name} was trained at {trained * 1000:.1f} nm: more "
-            "than 10 % apart, so what it restores cannot be trusted; resample the image or choose another model"
-        )
-    if plan.layout.dtype != image.dtype.name:
-        notes.append(f"pixels are {image.dtype.name} and will be written as {plan.layout.dtype}")
-    return notes
-
-
-def _notes_after(plan: Plan, totals: tuple[int, int, int]) -> list[str]:
-    nonfinite, saturated, diverged = totals
-    notes = []
-    if nonfinite:
-        notes.append(f"{nonfinite} NaN or infinite input pixels were taken as background")
-    if saturated:
-        notes.append(
-            f"{saturated} output pixels were clipped to the range of {plan.layout.dtype} "
-            "(a sharper image has higher peaks and deeper valleys); --dtype float32 keeps them"
-        )
-    if diverged:
-        notes.append(f"the model made {diverged} NaN or infinite pixels: do not trust this output")
-    return notes
+        window = Window(client, job.name, 2 * BLOCKS_AT_ONCE * workers, tell)
+        for stage, rows in stages:
+            finished = journal.done[rows.start : rows.stop]
+            done = int(finished.sum())
+            report(Progress(stage, done, len(rows)))
+            waiting = (row for row in rows if not finished[row - rows.start])
+            for results in window.run(waiting, describe):
+                for result in results:
+                    pixels += result.pixels
+                    journal.record(result.facts)
+                journal.flush_when_due()
+                done += len(results)
+                report(Progress(stage, done, len(rows), pixels))
+            journal.flush()
+    return pixels, window.lost
 
 
 def fit_channels(image: Image, plan: Plan, spec: RestorerSpec) -> dict[int, Normalization]:
     """What each input channel of the plan is normalised with: fitted over all raw frames of the channel together."""
     return {c: fit(image, (c,), spec.percentiles) for c in plan.selection.c}
-
-
-def _fingerprint(
-    source: str | Path,
-    level: int,
-    image: Image,
-    loaded: LoadedModel,
-    plan: Plan,
-    normalizations: dict[int, Normalization],
-    ngff: str,
-    seed: int,
-) -> dict[str, Any]:
-    """Everything that decides the output's bytes."""
-    return {
-        "fluorsr": importlib.metadata.version("fluorsr"),
-        "model": loaded.spec.name,
-        "model_sha256": loaded.sha256,
-        "device": loaded.device.partition(":")[0],
-        "precision": loaded.precision,
-        "input": str(Path(source).resolve()),
-        "level": level,
-        "axes": image.axes,
-        "shape": list(image.shape),
-        "input_dtype": image.dtype.name,
-        "normalization": {str(c): [n.low, n.high] for c, n in normalizations.items()},
-        "normalization_sample": next(iter(normalizations.values())).sample,
-        "seed": seed,
-        "ngff": ngff,
-        **as_record(plan),
-    }
-
-
-def _open_output(
-    path: Path, plan: Plan, ngff: str, fingerprint: dict[str, Any], *, resume: bool, overwrite: bool
-) -> tuple[ImageWriter, Journal | None]:
-    """The writer and the run's record; a TIFF has no record, it is written at the end in one piece."""
-    if path.suffix.lower() in (".tif", ".tiff"):
-        if resume and path.exists():
-            raise InputError(f"{path} is a TIFF, which is written in one piece and cannot be resumed; use --overwrite")
-        return create_image(path, plan.layout, provenance=fingerprint, overwrite=overwrite), None
-    if resume and path.exists():
-        journal = Journal.open(path)
-        journal.check(fingerprint)
-        return reopen_image(path, plan.layout), journal
-    if path.exists():
-        check_replaceable(path, overwrite=overwrite)
-    staging = hidden(path, "partial")
-    create_image(staging, plan.layout, ngff=ngff, provenance=fingerprint)
-    Journal.create(staging, fingerprint, len(plan))
-    put_in_place(staging, path, overwrite=overwrite)
-    return reopen_image(path, plan.layout), Journal.open(path)

@@ -5,21 +5,30 @@ A Job is small and picklable; every process builds its own Workshop from it once
 
 from __future__ import annotations
 
+import os
+import socket
 import time
+import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import BoundedSemaphore
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from distributed import get_worker
+
+from fluorsr.errors import FluorsrError, InUseError
 from fluorsr.image import Image
 from fluorsr.io.open import open_image
+from fluorsr.io.writer import Block as TailBlock
 from fluorsr.io.writer import ImageWriter
 from fluorsr.models.load import LoadedModel, load
 from fluorsr.normalize import Normalization
 from fluorsr.pipeline.frames import Frames
-from fluorsr.pipeline.journal import BlockFacts
+from fluorsr.pipeline.journal import GROUP, BlockFacts
+from fluorsr.pipeline.lease import read_holder
+from fluorsr.pipeline.places import Places
 from fluorsr.pipeline.plan import Block, Plan
 from fluorsr.predict import Restored, restore_region, tile_pool
 from fluorsr.restorer import Restorer
@@ -51,6 +60,7 @@ class Job:
     seed: int
     threads: int
     frames: Frames | None = None
+    lease: str | None = None
 
 
 class Result(NamedTuple):
@@ -61,11 +71,25 @@ class Result(NamedTuple):
     seconds: float
 
 
+@dataclass(frozen=True)
+class Failure:
+    """What a task that failed returns: the error itself where it is one of fluorsr's, and words for the end report."""
+
+    row: int
+    worker: str
+    where: str
+    why: str
+    traceback: str
+    error: FluorsrError | None = None
+    errno: int | None = None
+
+
 class Workshop:
     """Everything open that a block needs; `close` waits for the blocks in work and ends the tile threads."""
 
     def __init__(self, job: Job, image: Image | None = None, model: LoadedModel | None = None) -> None:
         self.job = job
+        self.places = Places(job.plan.layout) if job.lease else None
         self.image = image or open_frames(job.source, job.level, job.frames)
         self.model = model or load(job.model, device=job.device, precision=job.precision)
         self._slots = BoundedSemaphore(BLOCKS_AT_ONCE)
@@ -80,22 +104,39 @@ class Workshop:
         self._open.close()
         self._slots.release(BLOCKS_AT_ONCE)
 
-    def restore(self, index: int) -> Result:
-        """Restore one block and write it; durable on return. Doing it again writes the same bytes."""
+    def work(self, row: int) -> Result:
+        """Make one row of the record and write it; durable on return. Doing it again writes the same bytes."""
         with self._slots:
             if self._closed:
-                raise RuntimeError(f"block {index} came after its run had ended")
-            return self._restore(index)
+                raise RuntimeError(f"block {row} came after its run had ended")
+            started = time.perf_counter()
+            facts, pixels = self._restore(row) if row < len(self.job.plan) else self._build_tail(row)
+            return Result(facts, pixels, time.perf_counter() - started)
 
-    def _restore(self, index: int) -> Result:
-        started = time.perf_counter()
+    def _restore(self, index: int) -> tuple[BlockFacts, int]:
         job = self.job
         block = job.plan.block(index)
         restored = compute(block, self.image, self.model, job.plan, job.normalizations, self.pool, job.seed)
+        self._check_lease()
         job.writer.write(block.output, block.y_out, block.x_out, restored.pixels)
-        facts = BlockFacts(index, crc32c(restored.pixels), restored.nonfinite, restored.saturated, restored.diverged)
+        counts = (restored.nonfinite, restored.saturated, restored.diverged)
         pixels = (block.y[1] - block.y[0]) * (block.x[1] - block.x[0])
-        return Result(facts, pixels, time.perf_counter() - started)
+        return BlockFacts(index, crc32c(restored.pixels), restored.source, *counts), pixels
+
+    def _build_tail(self, row: int) -> tuple[BlockFacts, int]:
+        assert self.places is not None  # a TIFF has no tail
+        place = self.places[row]
+        self._check_lease()
+        pixels = self.job.writer.build_tail(place.level, TailBlock(place.plane, place.y[0], place.x[0]))
+        return BlockFacts(row, crc32c(pixels)), 0
+
+    def _check_lease(self) -> None:
+        """A worker that outlives its coordinator must not write into the output of the next run."""
+        if self.job.lease is None:
+            return
+        holder = read_holder(self.job.writer.path / GROUP)
+        if holder is None or holder.holder != self.job.lease:
+            raise InUseError(f"{self.job.writer.path} is no longer held by this run, so its worker writes nothing more")
 
 
 def compute(
@@ -137,11 +178,21 @@ def close_workshop(name: str) -> None:
         workshop.close()
 
 
-def restore_block(name: str, index: int) -> Result:
-    """The task: restore block `index` of the job `name`."""
-    return _workshops[name].restore(index)
-
-
-def build_tail(name: str, level: int, block: Any) -> None:
-    """The task: build one block of a pyramid level from the level before."""
-    _workshops[name].job.writer.build_tail(level, block)
+def work(name: str, row: int) -> Result | Failure:
+    """The task: make one row of the job `name`. Failures are returned: any error can be told, not all can be sent."""
+    try:
+        workshop = _workshops.get(name)
+        if workshop is None:
+            raise RuntimeError("this worker has not opened the run: did it fail to load the model or the image?")
+        return workshop.work(row)
+    except Exception as error:  # noqa: BLE001  (whatever it is, it is told at the end and the run goes on)
+        known = error if isinstance(error, FluorsrError) else None
+        return Failure(
+            row,
+            get_worker().address,
+            f"{socket.gethostname()}, process {os.getpid()}",
+            f"{type(error).__name__}: {error}",
+            "".join(traceback.format_exception(error)),
+            known,
+            getattr(error, "errno", None),
+        )

@@ -37,7 +37,8 @@ from fluorsr.evaluate.restore import score
 from fluorsr.image import Image, PlaneIndex
 from fluorsr.io.open import open_image
 from fluorsr.metrics.registry import METRICS
-from fluorsr.pipeline.run import DEFAULT_MODEL, Progress, Summary, infer
+from fluorsr.pipeline.run import DEFAULT_MODEL, infer
+from fluorsr.pipeline.summary import Progress, Summary
 from fluorsr.report.comparison import Crop, draw_comparison
 
 STRUCTURES = ("microtubules", "vesicles")

@@ -23,7 +23,8 @@ from fluorsr.image import Channel, Image, PlaneIndex
 from fluorsr.io.open import create_image, open_image
 from fluorsr.io.writer import Layout
 from fluorsr.pipeline.journal import Journal
-from fluorsr.pipeline.run import Progress, infer
+from fluorsr.pipeline.run import infer
+from fluorsr.pipeline.summary import Progress
 
 
 def contents(store: Path) -> dict[str, str]:
