@@ -1,4 +1,4 @@
-"""Training batches cut from real pairs, the same for the same seed and step; only what a patch needs is read.
+"""Training batches cut from real pairs, the same for the same seed and step.
 
 Input and target are counts of two instruments, so each is brought to 0 to 1 by its own percentiles, taken over the
 whole field as at restoration, never over a patch.
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fluorsr.data.augment import Augmentation
 from fluorsr.data.pairs import Pair, PairSet
-from fluorsr.data.sampling import PatchSampler
+from fluorsr.data.sampling import PatchSampler, Place
 from fluorsr.errors import InputError
 
 
@@ -33,6 +33,8 @@ class PairPatches:
     """Batches of patches that favour foreground, turned and varied at random.
 
     patch, batch   size in input pixels, and how many;  uniform   share of patches drawn regardless of the target
+    share          (i, n): the batches of process i out of n, which together are one batch n times as large
+    memory_bytes   fields are kept in memory as long as they fit; of the others, only what a patch needs is read
 
     Reads every pair once when made, one at a time, for its percentiles and for where there is something to see. Raises
     InputError where a patch does not fit a field, or the frames are not those that `augmentation` describes.
@@ -48,6 +50,8 @@ class PairPatches:
         percentiles: tuple[float, float] = (0.1, 99.9),
         augmentation: Augmentation | None = None,
         uniform: float = 0.2,
+        share: tuple[int, int] = (0, 1),
+        memory_bytes: int = 2**31,
     ) -> None:
         if batch < 1:
             raise InputError(f"batch {batch} must be at least 1")
@@ -56,27 +60,40 @@ class PairPatches:
         if order is not None and order.count != pairs.frames:
             raise InputError(f"the pairs have {pairs.frames} frames, the order of their angles describes {order.count}")
         self.pairs, self.batch, self.patch, self.seed = pairs, batch, patch, seed
-        self._percentiles = percentiles
+        self._percentiles, self._share, self._room = percentiles, share, memory_bytes
+        self._kept: dict[int, tuple[Tensor, Tensor]] = {}
         self._windows: list[tuple[Window, Window]] = []
         self._sampler = PatchSampler(self._survey(), pairs.scale, patch, seed, uniform=uniform)
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """The batch of one step: input [B, F, P, P] and target [B, 1, scale * P, scale * P], float32."""
-        made = [self._one(step * self.batch + i) for i in range(self.batch)]
+        first = (step * self._share[1] + self._share[0]) * self.batch
+        made = [self._one(first + i) for i in range(self.batch)]
         return torch.stack([pixels for pixels, _ in made]), torch.stack([target for _, target in made])
 
     def _one(self, index: int) -> tuple[Tensor, Tensor]:
         place = self._sampler(index)
-        pixels, target = self.pairs.pairs[place.field].cut(place.y, place.x, self.patch, self.patch)
+        pixels, target = self._cut(place)
         windows = self._windows[place.field]
         # Its own stream: the sampler uses the keys below 2**62.
         rng = np.random.Generator(np.random.Philox(key=np.array([self.seed, (1 << 62) + index], dtype=np.uint64)))
         return self.augmentation(windows[0].apply(pixels), windows[1].apply(target)[None], rng)
 
+    def _cut(self, place: Place) -> tuple[Tensor, Tensor]:
+        if place.field not in self._kept:
+            return self.pairs.pairs[place.field].cut(place.y, place.x, self.patch, self.patch)
+        pixels, target = self._kept[place.field]
+        s, size = self.pairs.scale, self.patch
+        large = slice(s * place.y, s * (place.y + size)), slice(s * place.x, s * (place.x + size))
+        return pixels[:, place.y : place.y + size, place.x : place.x + size], target[large]
+
     def _survey(self) -> Iterator[Tensor]:
         """Note the windows of each pair, and yield its target brought to its window."""
-        for pair in self.pairs:
+        for number, pair in enumerate(self.pairs):
             pixels, target = pair.read()
+            if pixels.nbytes + target.nbytes <= self._room:
+                self._room -= pixels.nbytes + target.nbytes
+                self._kept[number] = pixels, target
             self._windows.append((self._window(pair, pixels), self._window(pair, target)))
             yield self._windows[-1][1].apply(target)
 

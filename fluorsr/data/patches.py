@@ -2,28 +2,47 @@
 
 Fields enter a pool in order and leave it again; every step draws its patches from the pool of that step. Each field is
 normalised as a whole image would be at restoration: percentiles of the whole input field become 0 and 1, and the target
-is mapped with the input's numbers. Those numbers depend on how full a field is, so each patch jitters them a little.
+is mapped with the input's numbers. Those numbers depend on how full a field is, so each patch varies them a little.
+
+    field    0  1  2  3  4  5  6  7 ...        pool 4, refresh 0.5
+    step 0  [0  1  2  3] 4  5                  the fields after the pool are made ahead, by the executor's workers
+    step 2   0 [1  2  3  4] 5  6               process i of n has the fields and the patches i, i + n, i + 2 n, ...
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from fluorsr.data.augment import Augmentation
 from fluorsr.data.simulate import Field, SimulationConfig, simulate_pair
 from fluorsr.errors import InputError
 
+AHEAD = 16
+"""Fields that are made before the pool needs them."""
 
-def normalised(field: Field, percentiles: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Input [Y, X] and target [scale * Y, scale * X], float32, in the input's percentile range."""
-    low, high = np.percentile(field.degraded, percentiles)
-    span = float(high - low) or 1.0
-    pixels = (field.degraded.astype(np.float32) - np.float32(low)) / np.float32(span)
-    return torch.from_numpy(pixels), torch.from_numpy((field.target - np.float32(low)) / np.float32(span))
+Pixels = NDArray[np.float32]
+
+
+def normalised(made: Field, percentiles: tuple[float, float]) -> tuple[Pixels, Pixels]:
+    """Input [F, Y, X] and target [1, scale * Y, scale * X], float32, in the input's percentile range."""
+    low, high = np.percentile(made.degraded, percentiles)
+    span = np.float32(float(high - low) or 1.0)
+    frames = made.degraded.reshape(-1, *made.degraded.shape[-2:]).astype(np.float32)
+    return (frames - np.float32(low)) / span, (made.target[None] - np.float32(low)) / span
+
+
+def make_field(
+    config: SimulationConfig, seed: int, index: int, percentiles: tuple[float, float], structure: str | None = None
+) -> tuple[Pixels, Pixels]:
+    """Simulate and normalise one field; what worker processes are asked for."""
+    return normalised(simulate_pair(config, seed, index, structure), percentiles)
 
 
 @dataclass
@@ -32,8 +51,9 @@ class Patches:
 
     patch, batch   size in input pixels, and how many
     pool           fields held at a time;  refresh  fields replaced per step
-    jitter         standard deviation of the logarithm of the range, and of the offset in ranges
-    Raises InputError where a patch does not fit a field.
+    share          (i, n): the part of process i out of n, which together take as many patches n times
+    executor       makes the fields ahead; they are made when they are needed where None
+    Raises InputError where a patch does not fit a field, or the pool is smaller than the number of processes.
     """
 
     config: SimulationConfig
@@ -43,36 +63,45 @@ class Patches:
     pool: int
     refresh: float
     percentiles: tuple[float, float]
-    jitter: float
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    share: tuple[int, int] = (0, 1)
+    executor: Executor | None = None
 
     def __post_init__(self) -> None:
         if self.patch > self.config.size_px:
             raise InputError(f"patch {self.patch} must fit the simulated field of {self.config.size_px} pixels")
-        self._fields: dict[int, tuple[Tensor, Tensor]] = {}
+        if self.pool < self.share[1]:
+            raise InputError(f"pool {self.pool} must be at least the number of processes, {self.share[1]}")
+        self._fields: dict[int, Callable[[], tuple[Pixels, Pixels]]] = {}
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        """The batch of one step: input [B, 1, P, P] and target [B, 1, scale * P, scale * P], float32."""
+        """The batch of one step: input [B, F, P, P] and target [B, 1, scale * P, scale * P], float32."""
+        place, processes = self.share
         first = int(step * self.refresh)
-        self._fields = {
-            k: self._fields[k] if k in self._fields else self._field(k) for k in range(first, first + self.pool)
-        }
-        rng = np.random.Generator(np.random.Philox(key=np.array([self.seed, (1 << 62) + step], dtype=np.uint64)))
-        pairs = [self._cut(rng, *self._fields[first + int(rng.integers(self.pool))]) for _ in range(self.batch)]
+        wanted = range(first + (place - first) % processes, first + self.pool, processes)
+        ahead = range(wanted.start, wanted.stop + (AHEAD if self.executor else 0), processes)
+        self._fields = {k: self._fields.get(k) or self._begin(k) for k in ahead}
+        pairs = []
+        for i in range(self.batch):
+            number = (step * processes + place) * self.batch + i
+            rng = np.random.Generator(np.random.Philox(key=np.array([self.seed, (1 << 62) + number], dtype=np.uint64)))
+            pairs.append(self._cut(rng, *self._fields[wanted[int(rng.integers(len(wanted)))]]()))
         return torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])
 
-    def _field(self, index: int) -> tuple[Tensor, Tensor]:
-        return normalised(simulate_pair(self.config, self.seed, index), self.percentiles)
+    def _begin(self, index: int) -> Callable[[], tuple[Pixels, Pixels]]:
+        """Have a field made; calling the result waits for it."""
+        asked = self.config, self.seed, index, self.percentiles
+        if self.executor:
+            return self.executor.submit(make_field, *asked).result
+        made = make_field(*asked)
+        return lambda: made
 
-    def _cut(self, rng: np.random.Generator, pixels: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """One patch, turned or mirrored, with its normalisation jittered alike in input and target."""
-        scale, size = self.config.scale, self.patch
+    def _cut(self, rng: np.random.Generator, pixels: Pixels, target: Pixels) -> tuple[Tensor, Tensor]:
+        """One patch, turned or mirrored, its intensities varied alike in input and target."""
+        s, size = self.config.scale, self.patch
         y, x = (int(v) for v in rng.integers(0, self.config.size_px - size + 1, 2))
-        offset = self.jitter * rng.uniform(-0.25, 0.25)
-        stretch = math.exp(self.jitter * rng.standard_normal())
-        turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
-        views = []
-        for image, s in ((pixels, 1), (target, scale)):
-            view = torch.rot90(image[s * y : s * (y + size), s * x : s * (x + size)], turns)
-            view = view.flip(-1) if mirror else view
-            views.append(((view - offset) * stretch)[None])
-        return views[0], views[1]
+        views = [
+            torch.from_numpy(image[:, k * y : k * (y + size), k * x : k * (x + size)])
+            for image, k in ((pixels, 1), (target, s))
+        ]
+        return self.augmentation(views[0], views[1], rng)

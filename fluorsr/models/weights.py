@@ -116,7 +116,7 @@ def read_card(path: str | Path) -> Card:
         return _card(path, _read_header(path, file))
 
 
-def write_atomically(path: Path, payload: bytes) -> None:
+def write_atomically(path: Path, payload: bytes | memoryview) -> None:
     """Write a file that appears whole or not at all: beside its place, synced, then renamed.
 
     Raises StorageError where the disk refuses; nothing is left behind then.

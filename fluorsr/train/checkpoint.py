@@ -1,36 +1,34 @@
-"""Checkpoints: written whole or not at all, read without running code."""
+"""Checkpoints: written whole or not at all, read without running code.
+
+A run's folder has `last.pt`, from which --resume goes on, and `best.pt`, the state that validated best.
+"""
 
 from __future__ import annotations
 
-import os
-import tempfile
+import io
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fluorsr.errors import FormatError, NotFoundError, StorageError
+from fluorsr.models.weights import write_atomically
+
+LAST, BEST = "last.pt", "best.pt"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` (tensors and plain values) to a temporary file, sync it, then put it in the place of `path`.
+    """Put `state` (tensors and plain values) in the place of `path`, by way of a synced temporary file.
 
     Raises StorageError where the disk refuses; an older checkpoint is then still whole.
     """
-    temporary = None
+    payload = io.BytesIO()
+    torch.save(state, payload)
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise StorageError(
-            f"cannot write the checkpoint {path}: {error}; free some space or choose another --out"
-        ) from error
+        write_atomically(path, payload.getbuffer())
+    except StorageError as error:
+        kept = f"the one before is whole, so free some space and go on with --resume: {error}"
+        raise StorageError(f"{kept if path.exists() else error}; or choose another --out") from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -1,129 +1,185 @@
-"""The training loop. It knows no model and no data: an objective learns, a function of the step gives the batches.
+"""The training loop. It knows no model, no data and no files: an objective learns, functions do the rest.
 
-Files in the run's folder: `log.jsonl` (one JSON object a report), `checkpoint.pt` (replaced whole, see checkpoint.py).
-Ctrl-C and SIGTERM end the run after the step under way, with a checkpoint.
+    batches(step) -> objective.step -> every `log_every` steps a line, every `validate_every` a validation and a save
+
+What a step does follows from the seed, the step and the objective's state, so a run that stops anywhere goes on with
+the numbers of one that did not.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from threading import current_thread, main_thread
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
-from fluorsr.errors import InputError, ModelError
-from fluorsr.train.checkpoint import load_checkpoint, save_checkpoint
+from fluorsr.errors import ModelError
 from fluorsr.train.objectives.base import Objective
+from fluorsr.train.schedule import Budget
 
-PATIENCE = 20
+PATIENCE = 10
 """Steps in a row without a finite loss after which the run stops."""
 
+Ended = Literal["done", "interrupted", "stopped early"]
 
-@dataclass(frozen=True)
-class Budget:
-    """How long to train: `steps`, or `minutes` where those end first. `warmup` steps lead to the full learning rate."""
 
-    steps: int
-    minutes: float | None
-    warmup: int
+@dataclass
+class State:
+    """Where a run is: what a checkpoint holds beside the objective.
 
-    def spent(self, step: int, seconds: float) -> float:
-        """The part of the budget that is used up, 0 to 1 and beyond."""
-        return max(step / self.steps, seconds / 60 / self.minutes if self.minutes else 0.0)
+    seconds   trained, all parts of the run together;  skipped  steps whose loss was not finite
+    best      the watched figure where it was best, at `best_step` with the figures `validation`
+    stale     validations since then;  validated  the step of the last one
+    """
 
-    def rate(self, step: int, spent: float) -> float:
-        """Learning rate relative to its peak: a linear warm-up, then half a cosine down to 1 %."""
-        return min(1.0, (step + 1) / (self.warmup + 1)) * (0.505 + 0.495 * math.cos(math.pi * min(spent, 1.0)))
+    step: int = 0
+    seconds: float = 0.0
+    skipped: int = 0
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    validated: int = -1
+    validation: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What the loop tells while it runs; `validation` is empty between validations."""
+    """What the loop tells after each step; `validation` is empty between validations."""
 
     step: int
     seconds: float
     spent: float
     loss: float
+    data_wait: float
+    skipped: int
     validation: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Which figure of the validation says what is better; the run ends after `patience` validations without a gain."""
+
+    figure: str | None = None
+    higher_is_better: bool = True
+    patience: int | None = None
+
+    def note(self, state: State, figures: dict[str, float]) -> bool:
+        """Take a validation into account; whether it is the best so far (always, where nothing is watched)."""
+        state.validated = state.step
+        value = figures.get(self.figure, math.nan) if self.figure else math.nan
+        gain = math.inf if state.best is None else value - state.best if self.higher_is_better else state.best - value
+        if self.figure and not (math.isfinite(value) and gain > 0):
+            state.stale += 1
+            return False
+        state.best, state.best_step, state.stale = (value if self.figure else None), state.step, 0
+        state.validation = figures
+        return True
 
 
 def fit(
     objective: Objective,
     batches: Callable[[int], tuple[Tensor, Tensor]],
-    validate: Callable[[Objective], dict[str, float]],
     budget: Budget,
-    folder: Path,
+    state: State,
     *,
-    recipe: dict[str, Any],
+    accelerator: Accelerator,
     seed: int = 0,
-    resume: bool = False,
-    validate_every: int = 500,
+    validate: Callable[[int], dict[str, float]] = lambda step: {},
+    save: Callable[[bool], None] = lambda best: None,
+    log: Callable[[dict[str, Any]], None] = lambda line: None,
     report: Callable[[Progress], None] = lambda progress: None,
-) -> Progress:
-    """Train until the budget is spent or a signal comes; returns where it ended (spent < 1: it was interrupted).
+    watch: Watch = Watch(),
+    validate_every: int = 500,
+    log_every: int = 50,
+    stopped: list[int] | None = None,
+) -> Ended:
+    """Train from `state`, which is kept up to date, until the budget is spent or `stopped` fills; tells which.
 
-    A resumed run takes up the objective, the step and the time of the checkpoint in `folder`, and sees the batches it
-    would have seen. Raises InputError where that checkpoint is of another recipe, ModelError where the loss stays NaN.
+    validate   step -> figures;  save  keeps objective and state, as the best ones where told so
+    log        takes one dict of plain values a line;  report  is called after every step
+    All of these are called in the main process only. Raises ModelError where the loss stays NaN.
     """
-    path = folder / "checkpoint.pt"
-    step, before = 0, 0.0
-    if resume:
-        state = load_checkpoint(path)
-        differs = sorted(k for k in recipe if k not in ("steps", "minutes") and recipe[k] != state["recipe"].get(k))
-        if differs:
-            raise InputError(f"{path} is of a run with other {', '.join(differs)}; resume with its recipe")
-        objective.load_state_dict(state["objective"])
-        step, before = state["step"], state["seconds"]
-    started, lost, recent = time.monotonic(), 0, math.nan
-    progress = Progress(step, before, budget.spent(step, before), recent, {})
-    with _interruptible() as stopped, (folder / "log.jsonl").open("a", encoding="utf-8") as log:
-        while progress.spent < 1 and not stopped:
-            torch.manual_seed(seed * 2**32 + step)  # whatever an objective draws is the same after a resume
-            figures = objective.step(*batches(step), budget.rate(step, progress.spent))
-            step += 1
-            finite = math.isfinite(figures["loss"])
-            lost = 0 if finite else lost + 1
-            if lost >= PATIENCE:
-                raise ModelError(
-                    f"the loss was not finite for {PATIENCE} steps up to step {step}; lower the learning_rate, "
-                    f"the last good state is in {path}"
-                )
-            if finite:
-                recent = figures["loss"] if math.isnan(recent) else 0.98 * recent + 0.02 * figures["loss"]
-            seconds = before + time.monotonic() - started
-            spent = budget.spent(step, seconds)
-            due = step % validate_every == 0 or spent >= 1
-            progress = Progress(step, seconds, spent, recent, validate(objective) if due else {})
-            if due:
-                line = {"step": step, "seconds": round(seconds, 1), "loss": recent, **progress.validation}
-                log.write(json.dumps(line) + "\n")
-                log.flush()
-                save_checkpoint(path, _state(objective, progress, recipe))
-            report(progress)
-        if stopped:
-            save_checkpoint(path, _state(objective, progress, recipe))
-    return progress
+    main, begun, lost = accelerator.is_main_process, time.monotonic() - state.seconds, 0
+    recent, line_at = defaultdict[str, float](float), time.monotonic()
+
+    def line(more: dict[str, float]) -> None:
+        """Write down what there is since the last line: means, speed, and the share of the time spent on waiting."""
+        nonlocal line_at
+        steps, passed = recent.pop("steps", 0.0), max(time.monotonic() - line_at, 1e-9)
+        share = recent.pop("wait", 0.0) / passed
+        means = {name: total / steps for name, total in recent.items() if steps}
+        log({"step": state.step, "seconds": state.seconds, **means, "data_wait": share, "steps_per_s": steps / passed}
+            | {"skipped": state.skipped} | more)  # fmt: skip
+        recent.clear()
+        line_at = time.monotonic()
+
+    def check() -> dict[str, float]:
+        figures = validate(state.step)
+        line(figures)
+        save(watch.note(state, figures))
+        return figures
+
+    while True:
+        spent, stop, stale = _agree(accelerator, budget.spent(state.step, state.seconds), bool(stopped), state.stale)
+        if spent >= 1:
+            if main and state.validated != state.step:
+                check()
+            return "done"
+        if stop or (watch.patience is not None and stale >= watch.patience):
+            if main:
+                save(False)
+            return "interrupted" if stop else "stopped early"
+        asked = time.monotonic()
+        inputs, targets = batches(state.step)
+        recent["wait"] += time.monotonic() - asked
+        rate = budget.rate(state.step, spent)
+        number = state.step * accelerator.num_processes + accelerator.process_index
+        # Whatever the objective draws is the same after a resume. On CPUs only 32 bits of a seed count.
+        torch.manual_seed(int(np.random.SeedSequence((seed, number)).generate_state(1)[0]))
+        figures = objective.step(inputs, targets, rate)
+        state.step += 1
+        state.seconds = time.monotonic() - begun
+        finite = math.isfinite(figures["loss"])
+        lost, state.skipped = (0, state.skipped) if finite else (lost + 1, state.skipped + 1)
+        if lost >= PATIENCE:
+            raise ModelError(
+                f"the loss was not finite for {PATIENCE} steps up to step {state.step}; the last good state is kept: "
+                "go on with --resume and --set learning_rate=... (a third of it), precision=fp32 or a smaller clip; "
+                "look at the data where that does not help"
+            )
+        for name, value in {**figures, "rate": rate, "steps": 1.0}.items() if finite else ():
+            recent[name] += value
+        if not main:
+            continue
+        loss = recent.get("loss", 0.0) / recent.get("steps", math.nan)
+        wait = recent["wait"] / max(time.monotonic() - line_at, 1e-9)
+        found = check() if state.step % validate_every == 0 else {}
+        if not found and state.step % log_every == 0 and budget.spent(state.step, state.seconds) < 1:
+            line({})
+        report(Progress(state.step, state.seconds, spent, loss, wait, state.skipped, found))
 
 
-def _state(objective: Objective, progress: Progress, recipe: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "objective": objective.state_dict(),
-        "step": progress.step,
-        "seconds": progress.seconds,
-        "recipe": recipe,
-    }
+def _agree(accelerator: Accelerator, spent: float, stop: bool, stale: int) -> tuple[float, bool, int]:
+    """What all processes take as true, so that none waits for another that has ended."""
+    if accelerator.num_processes == 1:
+        return spent, stop, stale
+    here = [spent / accelerator.num_processes, float(stop), float(stale)]  # only the main process counts validations
+    told = accelerator.reduce(torch.tensor(here, dtype=torch.float64, device=accelerator.device), "sum").tolist()
+    return told[0], told[1] > 0, round(told[2])
 
 
 @contextmanager
-def _interruptible() -> Iterator[list[int]]:
+def interruptible() -> Iterator[list[int]]:
     """A list that fills when SIGINT or SIGTERM arrives; a second signal acts as it usually does."""
     received: list[int] = []
     usual: dict[int, Any] = {}
@@ -132,7 +188,8 @@ def _interruptible() -> Iterator[list[int]]:
         received.append(number)
         signal.signal(number, usual[number])
 
-    for wanted in (signal.SIGINT, signal.SIGTERM):
+    # Only the main thread may ask for signals; elsewhere they act as they usually do.
+    for wanted in (signal.SIGINT, signal.SIGTERM) if current_thread() is main_thread() else ():
         usual[wanted] = signal.signal(wanted, note)
     try:
         yield received

@@ -1,29 +1,49 @@
-"""Train a model from a recipe, from the first batch to the weights file."""
+"""Train a model from a recipe, from the first batch to the weights file.
+
+FOLDER/recipe.yaml, environment.json      what is run, and on what
+FOLDER/metrics.jsonl, curves.png          losses, rates, waiting, metrics; tensorboard/ where that is installed
+FOLDER/validation/step-0000500.png        the held-out fields by then
+FOLDER/last.pt, best.pt                   checkpoints
+FOLDER/NAME.safetensors                   the best state, as a model to restore with
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional
+from accelerate import Accelerator
 
-from fluorsr.data.patches import Patches, normalised
-from fluorsr.data.simulate import simulate_pair
-from fluorsr.errors import OutputExistsError, StorageError
-from fluorsr.losses import LOSSES
+from fluorsr.errors import InputError, OutputExistsError
+from fluorsr.losses import combined
+from fluorsr.metrics.registry import METRICS
 from fluorsr.models.allocator import tune_allocator
 from fluorsr.models.architectures import build
+from fluorsr.models.load import load_module
 from fluorsr.models.measure import measure
 from fluorsr.models.weights import save_weights
 from fluorsr.restorer import RestorerSpec
-from fluorsr.train.loop import Budget, Progress, fit
+from fluorsr.train.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
+from fluorsr.train.feed import Feed, start_workers
+from fluorsr.train.log import MetricsLog, make_folder, write_facts
+from fluorsr.train.loop import Ended, Progress, State, Watch, fit, interruptible
 from fluorsr.train.objectives.base import Objective, Setup
-from fluorsr.train.recipe import Recipe
+from fluorsr.train.recipe import ADJUSTABLE, Recipe
+from fluorsr.train.sources import Source, open_source
+from fluorsr.train.validation import Validation, draw_log
 
-VALIDATION_SEED = 2**31
-"""Seeds from here on are never trained on: a recipe's seed is smaller."""
+
+@dataclass(frozen=True)
+class Trained:
+    """How a run ended: the weights file, where the run stood, and why it ended there."""
+
+    weights: Path
+    state: State
+    ended: Ended
 
 
 def train(
@@ -31,115 +51,164 @@ def train(
     folder: str | Path,
     *,
     resume: bool = False,
+    workers: int | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
-) -> tuple[Path, Progress]:
-    """Run a recipe in `folder` (log, checkpoint) and write `NAME.safetensors` there; returns its path and the end.
+    tell: Callable[[str], None] = lambda note: None,
+) -> Trained:
+    """Run a recipe in `folder` and write `NAME.safetensors` there; an interrupted run writes its weights so far, too.
 
-    An interrupted run writes its weights so far, too. Raises OutputExistsError where the folder holds a run
-    that is not to be resumed, StorageError where it cannot be written.
+    workers   processes that make training data; half of the CPUs where None, 0 for none
+    report    called after every step;  tell  called with warnings about the data
+
+    Under `accelerate launch` every process calls this. Raises OutputExistsError where the folder holds a run that is
+    not to be resumed, InputError for data that do not fit, ModelError where the loss stays NaN, StorageError.
     """
-    folder = Path(folder)
-    if (folder / "checkpoint.pt").exists() and not resume:
+    folder, accelerator = Path(folder), Accelerator(mixed_precision="no")
+    main, plain = accelerator.is_main_process, recipe.model_dump(mode="json")
+    if (folder / LAST).exists() and not resume:
         raise OutputExistsError(f"{folder} holds a training run; resume it with --resume or choose another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot make the folder {folder}: {error}") from error
+    kept = _checkpoint(folder, plain) if resume else None
+    make_folder(folder)
     tune_allocator()
-    objective = prepare(recipe)
-    patches = Patches(
-        recipe.data,
-        recipe.seed,
-        recipe.batch,
-        recipe.patch,
-        recipe.pool,
-        recipe.refresh,
-        recipe.percentiles,
-        recipe.jitter,
+    with ExitStack() as stack:
+        stopped = stack.enter_context(interruptible())
+        executor = start_workers(workers)
+        if executor:
+            stack.callback(executor.shutdown, cancel_futures=True)
+        source = open_source(recipe, (accelerator.process_index, accelerator.num_processes), executor)
+        objective, state = prepare(recipe, accelerator), State()
+        _try_out(objective, source, recipe)
+        if kept:
+            objective.load_state_dict(kept["objective"])
+            state = State(**kept["state"])
+        feed = Feed(source.batches, state.step)
+        stack.callback(feed.close)
+        accelerator.wait_for_everyone()
+        outputs: dict[str, Any] = {}
+        if main:
+            for note in source.notes:
+                tell(note)
+            write_facts(folder, plain, accelerator)
+            validation, log = Validation(source.fields, objective.restore, folder), MetricsLog(folder, state.step)
+            stack.callback(log.close)
+
+            def save(best: bool) -> None:
+                whole = {"objective": objective.state_dict(), "state": asdict(state), "recipe": plain}
+                if best and recipe.watch:
+                    save_checkpoint(folder / BEST, whole)
+                save_checkpoint(folder / LAST, whole)
+                validation.draw()
+                draw_log(log.lines, folder)
+
+            outputs = {"validate": validation, "save": save, "log": log}
+        figure = METRICS.get(recipe.watch or "")
+        ended = fit(
+            objective,
+            feed,
+            recipe.budget,
+            state,
+            accelerator=accelerator,
+            seed=recipe.seed,
+            report=report,
+            watch=Watch(recipe.watch, figure.higher_is_better if figure else True, recipe.patience),
+            validate_every=recipe.validate_every,
+            log_every=recipe.log_every,
+            stopped=stopped,
+            **outputs,
+        )
+        path = folder / f"{recipe.name}.safetensors"
+        if main:
+            if (folder / BEST).exists() and state.best_step not in (0, state.step):
+                objective.load_state_dict(load_checkpoint(folder / BEST)["objective"])
+            _ship(path, objective, recipe, source, state)
+        accelerator.wait_for_everyone()
+    return Trained(path, state, ended)
+
+
+def prepare(recipe: Recipe, accelerator: Accelerator) -> Objective:
+    """The recipe's objective around a network with fresh weights (the same for the same seed) or those of `init`.
+
+    Raises InputError where the network is not of the kind of `init`.
+    """
+    torch.manual_seed(recipe.seed)
+    network = build(recipe.architecture, recipe.model)
+    if recipe.init:
+        module, spec = load_module(recipe.init)
+        if spec.percentiles != recipe.percentiles:
+            raise InputError(f"init {recipe.init} has percentiles {spec.percentiles}; set percentiles to them")
+        try:
+            network.load_state_dict(module.state_dict())
+        except RuntimeError as error:
+            raise InputError(
+                f"init {recipe.init} is another network than {recipe.architecture} {recipe.model}; "
+                f"set architecture and model to its own: {str(error).splitlines()[1].strip()}"
+            ) from error
+    return recipe.make_objective(
+        Setup(
+            network,
+            combined(recipe.losses),
+            learning_rate=recipe.learning_rate,
+            betas=recipe.betas,
+            clip=recipe.clip,
+            ema=recipe.ema,
+            accumulate=recipe.accumulate,
+            bf16=recipe.precision == "bf16",
+            accelerator=accelerator,
+        )
     )
-    budget = Budget(recipe.steps, recipe.minutes, recipe.warmup)
-    plain = recipe.model_dump(mode="json")
-    end = fit(
-        objective,
-        patches,
-        validator(recipe),
-        budget,
-        folder,
-        recipe=plain,
-        seed=recipe.seed,
-        resume=resume,
-        validate_every=recipe.validate_every,
-        report=report,
+
+
+def _checkpoint(folder: Path, recipe: dict[str, Any]) -> dict[str, Any]:
+    """The state to go on from. Raises InputError where it is of another recipe."""
+    kept = load_checkpoint(folder / LAST)
+    differs = sorted(k for k in recipe if k not in ADJUSTABLE and recipe[k] != kept["recipe"].get(k))
+    if differs:
+        raise InputError(
+            f"{folder / LAST} is of a run with other {', '.join(differs)}; resume with its recipe, "
+            f"of which {', '.join(ADJUSTABLE)} may change"
+        )
+    return kept
+
+
+def _try_out(objective: Objective, source: Source, recipe: Recipe) -> None:
+    """Raise InputError where the network does not take these data, before anything is trained."""
+    pixels = source.fields[0].pixels[None, :, :64, :64]
+    wanted = (1, 1, *(recipe.scale * size for size in pixels.shape[2:]))
+    try:
+        made = str(list(objective.restore(pixels).shape))
+    except RuntimeError as error:
+        made = str(error).strip().splitlines()[-1]
+    if made != str(list(wanted)):
+        raise InputError(
+            f"the data have {source.frames} frames and scale {recipe.scale}, so the network must make {list(wanted)} "
+            f"of {list(pixels.shape)}; it gives: {made}. Make model and data agree"
+        )
+
+
+def _ship(path: Path, objective: Objective, recipe: Recipe, source: Source, state: State) -> None:
+    """Write the weights with their spec: reach and grid as measured, the rest from the recipe and its data."""
+    reach = measure(objective.restore, source.frames)
+    spec = RestorerSpec(
+        name=recipe.name,
+        **asdict(reach),
+        percentiles=recipe.percentiles,
+        pixel_size_um=source.pixel_size_um,
+        modality=recipe.modality,
+        structures=source.structures,
     )
-    path = folder / f"{recipe.name}.safetensors"
+    notes = {
+        "recipe": recipe.model_dump(mode="json"),
+        "steps": state.step,
+        "best_step": state.best_step,
+        "seconds": round(state.seconds),
+        "skipped": state.skipped,
+        "validation": state.validation,
+    }
     save_weights(
         path,
         objective.shipped(),
         architecture=recipe.architecture,
         config=recipe.model,
-        spec=measured_spec(recipe, objective),
-        notes={"recipe": plain, "steps": end.step, "seconds": round(end.seconds), "validation": end.validation},
-    )
-    return path, end
-
-
-def prepare(recipe: Recipe) -> Objective:
-    """The recipe's objective around a network with fresh weights, the same for the same seed."""
-    torch.manual_seed(recipe.seed)
-
-    def loss(restored: Tensor, target: Tensor) -> Tensor:
-        return torch.stack([weight * LOSSES[name](restored, target) for name, weight in recipe.losses.items()]).sum()
-
-    setup = Setup(
-        build(recipe.architecture, recipe.model),
-        loss,
-        learning_rate=recipe.learning_rate,
-        betas=recipe.betas,
-        clip=recipe.clip,
-        ema=recipe.ema,
-        accumulate=recipe.accumulate,
-        bf16=recipe.precision == "bf16",
-    )
-    return recipe.make_objective(setup)
-
-
-def validator(recipe: Recipe) -> Callable[[Objective], dict[str, float]]:
-    """PSNR in dB of a few held-out fields of each structure, the same at every call; the range is the target's."""
-    # Full enough that no field is empty.
-    config = recipe.data.model_copy(update={"size_px": min(160, recipe.data.size_px), "density": (2.0, 2.0)})
-    margin = min(16, config.size_px // 4)
-    fields = [
-        (name, normalised(simulate_pair(config, VALIDATION_SEED, index, name), recipe.percentiles))
-        for name in config.structures
-        for index in range(3)
-    ]
-
-    def validate(objective: Objective) -> dict[str, float]:
-        figures: dict[str, list[float]] = {}
-        for name, (pixels, target) in fields:
-            restored = objective.restore(pixels[None, None])[0, 0]
-            inner = slice(margin * config.scale, -margin * config.scale)
-            truth = target[inner, inner]
-            error = functional.mse_loss(restored[inner, inner], truth)
-            psnr = 10 * torch.log10((truth.max() - truth.min()) ** 2 / error)
-            figures.setdefault(f"psnr_{name}", []).append(float(psnr))
-        return {name: sum(values) / len(values) for name, values in figures.items()}
-
-    return validate
-
-
-def measured_spec(recipe: Recipe, objective: Objective) -> RestorerSpec:
-    """The spec of a trained network: reach and grid as measured, the rest from the recipe."""
-    reach = measure(objective.restore)
-    return RestorerSpec(
-        name=recipe.name,
-        frames=reach.frames,
-        scale=reach.scale,
-        halo=reach.halo,
-        multiple=reach.multiple,
-        exact=reach.exact,
-        percentiles=recipe.percentiles,
-        pixel_size_um=recipe.data.pixel_size_um,
-        modality=recipe.modality,
-        structures=tuple(recipe.data.structures),
+        spec=spec,
+        notes=notes,
     )

@@ -20,7 +20,7 @@ app.command()(simulate)
 app.command()(train)
 
 RECIPE = str(Path(fluorsr.train.__file__).parent / "recipes" / "edsr-confocal-sted-x2.yaml")
-TINY = [
+TINY = ["--workers=0"] + [
     f"--set={change}"
     for change in (
         "batch=1",

@@ -56,6 +56,22 @@ def test_the_window_is_the_whole_fields(pairs: PairSet) -> None:
     assert 0.99 < float(target.max()) <= 1
 
 
+def test_fields_in_memory_and_on_disk_give_the_same_batches(pairs: PairSet) -> None:
+    one = sum(tensor.nbytes for tensor in pairs.pairs[0].read())
+    for room in (0, one):
+        for a, b in zip(
+            PairPatches(pairs, 4, 16, 5, memory_bytes=room)(3), PairPatches(pairs, 4, 16, 5)(3), strict=True
+        ):
+            assert torch.equal(a, b)
+
+
+def test_processes_together_have_one_larger_batch(pairs: PairSet) -> None:
+    whole = PairPatches(pairs, 4, 16, 5)(3)
+    parts = [PairPatches(pairs, 2, 16, 5, share=(place, 2))(3) for place in (0, 1)]
+    for number, tensor in enumerate(whole):
+        assert torch.equal(tensor, torch.cat([part[number] for part in parts]))
+
+
 def test_faults_are_told(pairs: PairSet) -> None:
     with pytest.raises(InputError, match="have 6 frames, the order of their angles describes 15"):
         PairPatches(pairs, 1, 16, 0, augmentation=Augmentation(SimFrames((0.0, 60.0, 120.0), 5)))

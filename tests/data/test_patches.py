@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from fluorsr.data.patches import Patches, normalised
+from fluorsr.data.augment import Augmentation
+from fluorsr.data.patches import Patches, make_field, normalised
 from fluorsr.data.simulate import SimulationConfig, simulate_pair
 from fluorsr.errors import InputError
 
 CONFIG = SimulationConfig(size_px=48, photons=(500, 500), density=(2, 2))
 
 
-def patches(jitter: float = 0.3) -> Patches:
-    return Patches(CONFIG, seed=3, batch=6, patch=24, pool=4, refresh=0.5, percentiles=(0.1, 99.9), jitter=jitter)
+def patches(batch: int = 6, **changes: Any) -> Patches:
+    varied = Augmentation(gain=0.3, offset=0.04)
+    return Patches(
+        CONFIG, 3, batch, patch=24, pool=4, refresh=0.5, percentiles=(0.1, 99.9), augmentation=varied, **changes
+    )
 
 
 def test_a_steps_batch_depends_on_the_step_only() -> None:
@@ -42,10 +49,37 @@ def test_normalisation_is_the_fields() -> None:
     field = simulate_pair(CONFIG, 3, 0)
     pixels, target = normalised(field, (0.1, 99.9))
     low, high = np.percentile(field.degraded, (0.1, 99.9))
-    np.testing.assert_allclose(pixels.numpy(), (field.degraded - low) / (high - low), atol=1e-5)
-    np.testing.assert_allclose(target.numpy(), (field.target - low) / (high - low), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(pixels[0], (field.degraded - low) / (high - low), atol=1e-5)
+    np.testing.assert_allclose(target[0], (field.target - low) / (high - low), rtol=1e-4, atol=1e-5)
 
 
 def test_a_patch_larger_than_the_field_is_refused() -> None:
     with pytest.raises(InputError, match="patch 64 must fit the simulated field of 48 pixels"):
-        Patches(CONFIG, 1, 1, 64, 1, 1.0, (0.1, 99.9), 0.0)
+        Patches(CONFIG, 1, 1, 64, 1, 1.0, (0.1, 99.9))
+    with pytest.raises(InputError, match="pool 4 must be at least the number of processes, 5"):
+        patches(share=(0, 5))
+
+
+def test_workers_make_the_same_batches() -> None:
+    with ThreadPoolExecutor(2) as executor:
+        made, asked = patches(executor=executor), patches()
+        for step in (0, 1, 5):
+            for a, b in zip(made(step), asked(step), strict=True):
+                assert torch.equal(a, b)
+
+
+def test_processes_share_the_fields_and_draw_their_own_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each makes every second field, and no two make one twice."""
+    made: list[list[int]] = [[], []]
+    batches = []
+    for place in (0, 1):
+
+        def make(config: SimulationConfig, seed: int, index: int, *rest: Any, place: int = place) -> Any:
+            made[place].append(index)
+            return make_field(config, seed, index, *rest)
+
+        monkeypatch.setattr("fluorsr.data.patches.make_field", make)
+        part = patches(3, share=(place, 2))
+        batches.append([part(step)[0] for step in range(4)])
+    assert made == [[0, 2, 4], [1, 3]]
+    assert not torch.equal(batches[0][0], batches[1][0])

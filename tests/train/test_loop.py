@@ -1,38 +1,21 @@
-"""The loop: it learns, stops, resumes to the same bits, survives signals and NaN, and keeps its files whole."""
+"""The loop: it learns, stops, survives NaN, and tells what it does. Files and recipes are not its business."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-from pathlib import Path
+import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
-from fluorsr.errors import FormatError, InputError, ModelError, NotFoundError, OutputExistsError, StorageError
-from fluorsr.models.weights import read_weights
-from fluorsr.train.checkpoint import load_checkpoint, save_checkpoint
-from fluorsr.train.loop import PATIENCE, Budget, Progress, fit
+from fluorsr.errors import ModelError
+from fluorsr.train.loop import PATIENCE, Progress, State, Watch, fit
 from fluorsr.train.recipe import Recipe
-from fluorsr.train.run import prepare, train
-
-
-def tiny(**changes: object) -> Recipe:
-    values = {
-        "name": "tiny",
-        "architecture": "edsr",
-        "model": {"blocks": 1, "width": 4, "scale": 2},
-        "data": {"size_px": 32, "photons": [200, 200]},
-        "steps": 6,
-        "batch": 2,
-        "patch": 16,
-        "pool": 2,
-        "warmup": 2,
-        "validate_every": 3,
-    }
-    return Recipe(**{**values, **changes})
+from fluorsr.train.run import prepare
+from fluorsr.train.schedule import Budget
 
 
 def batch(step: int) -> tuple[Tensor, Tensor]:
@@ -42,100 +25,115 @@ def batch(step: int) -> tuple[Tensor, Tensor]:
     return image, image.repeat_interleave(2, -1).repeat_interleave(2, -2)
 
 
-def no_validation(objective: object) -> dict[str, float]:
-    return {}
+class Told:
+    """An objective whose losses are told beforehand."""
+
+    def __init__(self, losses: list[float]) -> None:
+        self.losses, self.rates, self.drawn = losses, [], []
+
+    def step(self, inputs: Tensor, targets: Tensor, rate: float) -> dict[str, float]:
+        self.rates.append(rate)
+        self.drawn.append(float(torch.rand(1)))
+        return {"loss": self.losses[len(self.rates) - 1]}
+
+
+def run(objective: Any, steps: int, state: State | None = None, **options: Any) -> tuple[str, State]:
+    state = state or State()
+    return fit(objective, batch, Budget(steps), state, accelerator=Accelerator(), **options), state
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_it_learns(tmp_path: Path, precision: str) -> None:
-    recipe = tiny(precision=precision, learning_rate=5e-3)
-    losses: list[float] = []
-    objective = prepare(recipe)
-    fit(
-        objective,
-        batch,
-        no_validation,
-        Budget(120, None, 5),
-        tmp_path,
-        recipe={},
-        report=lambda progress: losses.append(progress.loss),
+def test_it_learns(tiny: Callable[..., Recipe], precision: str) -> None:
+    objective = prepare(tiny(precision=precision, learning_rate=5e-3), Accelerator())
+    told: list[Progress] = []
+    ended, state = run(objective, 120, report=told.append, log_every=1)
+    assert (ended, state.step, len(told)) == ("done", 120, 120)
+    assert told[-1].loss < 0.3 * told[0].loss
+    inputs, target = batch(0)
+    assert (objective.restore(inputs) - target).abs().mean() < told[0].loss
+
+
+def test_lines_hold_means_and_validations_come_when_due() -> None:
+    lines: list[dict[str, Any]] = []
+    saved: list[bool] = []
+    psnr = iter([20.0, 19.0, 21.0])
+    ended, state = run(
+        Told([1.0, 3.0, 5.0, 7.0, 2.0, 2.0, 9.0]),
+        7,
+        log=lines.append,
+        log_every=2,
+        validate_every=3,
+        validate=lambda step: {"psnr": next(psnr)},
+        save=saved.append,
+        watch=Watch("psnr"),
     )
-    assert len(losses) == 120
-    assert losses[-1] < 0.3 * losses[0]
-    inputs, target = batch(0)
-    assert (objective.restore(inputs) - target).abs().mean() < losses[0]
+    assert [(line["step"], line["loss"], line.get("psnr")) for line in lines] == [
+        (2, 2.0, None),
+        (3, 5.0, 20.0),
+        (4, 7.0, None),
+        (6, 2.0, 19.0),
+        (7, 9.0, 21.0),
+    ]
+    assert all(0 <= line["data_wait"] <= 1 for line in lines)
+    assert saved == [True, False, True]
+    assert (ended, state.best, state.best_step, state.validation) == ("done", 21.0, 7, {"psnr": 21.0})
 
 
-def test_the_rate_warms_up_and_falls_with_what_is_spent() -> None:
-    budget = Budget(steps=100, minutes=2.0, warmup=9)
-    assert budget.rate(0, 0.0) == pytest.approx(0.1)
-    assert budget.rate(9, 0.0) == pytest.approx(1.0)
-    assert budget.rate(50, 0.5) == pytest.approx(0.505)
-    assert budget.rate(99, 1.0) == pytest.approx(0.01)
-    assert budget.spent(50, 12.0) == 0.5
-    assert budget.spent(1, 120.0) == 1.0
+def test_it_stops_early_without_a_gain_where_lower_is_better() -> None:
+    figures = iter([300.0, 310.0, 290.0, 290.0, math.inf])
+    ended, state = run(
+        Told([1.0] * 99),
+        99,
+        validate_every=2,
+        validate=lambda step: {"frc": next(figures)},
+        watch=Watch("frc", higher_is_better=False, patience=2),
+    )
+    assert (ended, state.step, state.best, state.best_step) == ("stopped early", 10, 290.0, 6)
 
 
-def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
-    whole, _ = train(tiny(), tmp_path / "whole")
+def test_a_stop_is_obeyed_after_the_step_and_saved() -> None:
+    stopped: list[int] = []
+    saved: list[bool] = []
 
-    def stop_at_four(progress: Progress) -> None:
+    def report(progress: Progress) -> None:
         if progress.step == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
+            stopped.append(15)
 
-    _, end = train(tiny(), tmp_path / "parts", report=stop_at_four)
-    assert end.step == 4
-    parts, end = train(tiny(), tmp_path / "parts", resume=True)
-    assert (end.step, end.spent) == (6, 1.0)
-    first, second = read_weights(whole), read_weights(parts)
-    assert first.spec == second.spec
-    assert first.spec.scale == 2
-    for name, weight in first.state.items():
-        assert torch.equal(weight, second.state[name])
-    lines = [json.loads(line) for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [3, 6]
-    assert {"loss", "psnr_microtubules", "psnr_vesicles", "psnr_nuclei"} <= set(lines[0])
+    ended, state = run(Told([1.0] * 9), 9, stopped=stopped, report=report, save=saved.append)
+    assert (ended, state.step, saved) == ("interrupted", 4, [False])
 
 
-def test_a_run_is_not_overwritten_nor_mixed_with_another(tmp_path: Path) -> None:
-    train(tiny(steps=1), tmp_path)
-    with pytest.raises(OutputExistsError, match="holds a training run; resume it with --resume"):
-        train(tiny(), tmp_path)
-    with pytest.raises(InputError, match="is of a run with other batch, seed; resume with its recipe"):
-        train(tiny(seed=9, batch=1), tmp_path, resume=True)
-    with pytest.raises(NotFoundError, match=r"no checkpoint .* to resume from"):
-        train(tiny(), tmp_path / "elsewhere", resume=True)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot make the folder"):
-        train(tiny(), tmp_path / "file" / "below")
+def test_what_is_drawn_in_a_step_depends_on_seed_and_step_only() -> None:
+    whole, late, other = Told([1.0] * 5), Told([1.0] * 2), Told([1.0] * 5)
+    run(whole, 5, seed=3)
+    run(late, 5, State(step=3), seed=3)
+    run(other, 5, seed=4)
+    assert whole.drawn[3:] == late.drawn
+    assert whole.rates[3:] == late.rates
+    assert len({*whole.drawn, *other.drawn}) == 10
 
 
-def test_a_batch_of_nan_changes_nothing_and_many_stop_the_run(tmp_path: Path) -> None:
-    objective = prepare(tiny())
+def test_losses_that_are_not_finite_are_counted_and_many_in_a_row_end_the_run() -> None:
+    lines: list[dict[str, Any]] = []
+    _, state = run(Told([1.0, math.nan, 3.0] * 2), 6, log=lines.append, log_every=3)
+    assert state.skipped == 2
+    assert [(line["loss"], line["skipped"]) for line in lines] == [(2.0, 1), (2.0, 2)]
+    with pytest.raises(
+        ModelError, match=rf"not finite for {PATIENCE} steps up to step 12; .*--resume and --set learning"
+    ):
+        run(Told([1.0, 1.0] + [math.nan] * PATIENCE), 99)
+
+
+def test_an_objective_survives_a_batch_of_nan(tiny: Callable[..., Recipe]) -> None:
+    objective = prepare(tiny(), Accelerator())
     before = [weight.clone() for weight in objective.shipped().parameters()]
-    inputs, target = batch(0)
-    figures = objective.step(inputs, target * torch.nan, 1.0)
-    assert figures["loss"] != figures["loss"]
-    for old, new in zip(before, objective.shipped().parameters(), strict=True):
-        assert torch.equal(old, new)
-    with pytest.raises(ModelError, match=f"not finite for {PATIENCE} steps up to step {PATIENCE}; lower the learning"):
+    with pytest.raises(ModelError, match="not finite"):
         fit(
             objective,
-            lambda step: (inputs, target * torch.nan),
-            no_validation,
-            Budget(100, None, 0),
-            tmp_path,
-            recipe={},
+            lambda step: (batch(step)[0], batch(step)[1] * torch.nan),
+            Budget(99),
+            State(),
+            accelerator=Accelerator(),
         )
-
-
-def test_a_checkpoint_is_whole_or_absent(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.pt"
-    save_checkpoint(path, {"step": 1, "weights": torch.ones(3)})
-    with pytest.raises(StorageError, match="cannot write the checkpoint"):
-        save_checkpoint(tmp_path / "none" / "checkpoint.pt", {})
-    assert load_checkpoint(path)["step"] == 1
-    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(FormatError, match="is not a readable checkpoint"):
-        load_checkpoint(path)
+    for old, new in zip(before, objective.shipped().parameters(), strict=True):
+        assert torch.equal(old, new)
