@@ -9,6 +9,7 @@ FOLDER/NAME.safetensors                   the best state, as a model to restore 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -24,7 +25,7 @@ from fluorsr.metrics.registry import METRICS
 from fluorsr.models.allocator import tune_allocator
 from fluorsr.models.architectures import build
 from fluorsr.models.load import load_module
-from fluorsr.models.measure import measure
+from fluorsr.models.reach import measure_module
 from fluorsr.models.weights import save_weights
 from fluorsr.restorer import RestorerSpec
 from fluorsr.train.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
@@ -187,10 +188,11 @@ def _try_out(objective: Objective, source: Source, recipe: Recipe) -> None:
 
 def _ship(path: Path, objective: Objective, recipe: Recipe, source: Source, state: State) -> None:
     """Write the weights with their spec: reach and grid as measured, the rest from the recipe and its data."""
-    reach = measure(objective.restore, source.frames)
+    module = copy.deepcopy(objective.shipped()).cpu().eval()
     spec = RestorerSpec(
         name=recipe.name,
-        **asdict(reach),
+        **asdict(measure_module(module)),
+        stochastic=bool(getattr(module, "stochastic", False)),
         percentiles=recipe.percentiles,
         pixel_size_um=source.pixel_size_um,
         modality=recipe.modality,
@@ -206,7 +208,7 @@ def _ship(path: Path, objective: Objective, recipe: Recipe, source: Source, stat
     }
     save_weights(
         path,
-        objective.shipped(),
+        module,
         architecture=recipe.architecture,
         config=recipe.model,
         spec=spec,
