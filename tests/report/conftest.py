@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,40 +62,46 @@ def images() -> dict[str, NDArray[np.float32]]:
     return made_up_images()
 
 
+def _compare(folder: Path, cases: tuple[str, ...] = ("a 1", "a 2", "b 1"), data: str = "simulated:a,b") -> Comparison:
+    pictures = []
+    for number, case in enumerate(cases):
+        for method, pixels in made_up_images().items():
+            path = f"{number}-{method}.ome.tif"
+            tifffile.imwrite(folder / path, pixels)
+            pictures.append(Picture(case, method, path))
+    infos = tuple(
+        CaseInfo(case, case[:1], case[:1], case, (1, SIDE // 2, SIDE // 2), (SIDE, SIDE), 0.06, 0.03, 900.0)
+        for case in cases
+    )
+    summaries = [
+        Summary(group, method, metric.name, len(cases), FIGURES[method][metric.name], math.nan, math.nan)
+        for group in (ALL, *dict.fromkeys(info.group for info in infos))
+        for method in FIGURES
+        for metric in METRICS
+    ]
+    return Comparison(
+        data=data,
+        rank="lpips",
+        protocol=Protocol("usual", "intensities fitted", "least-squares", 0),
+        metrics=METRICS,
+        # not in the order of the ranking
+        methods=(Method("soft", "baseline", 2), Method("lost", "baseline", 2), Method("sharp", "model", 2)),
+        cases=infos,
+        scores=tuple(Score(case, method, values) for case in cases for method, values in FIGURES.items()),
+        summaries=tuple(summaries),
+        tests=(PairedTest("lpips", "sharp", "soft", 3, -0.15, -0.2, -0.1, 0.01, 0.03, "sharp"),),
+        warnings=tuple(Caution("structure", "was not trained on this", case, "sharp") for case in cases),
+        pictures=tuple(pictures),
+    )
+
+
+@pytest.fixture(scope="session")
+def compare_in() -> Callable[..., Comparison]:
+    """(folder, names of the images) -> a comparison whose pictures lie in the folder."""
+    return _compare
+
+
 @pytest.fixture
 def comparison(tmp_path: Path) -> Callable[..., Comparison]:
-    """Makes a comparison whose pictures lie in tmp_path: `cases` images in two groups, names to begin with `prefix`."""
-
-    def make(cases: tuple[str, ...] = ("a 1", "a 2", "b 1"), data: str = "simulated:a,b") -> Comparison:
-        pictures = []
-        for number, case in enumerate(cases):
-            for method, pixels in made_up_images().items():
-                path = f"{number}-{method}.ome.tif"
-                tifffile.imwrite(tmp_path / path, pixels)
-                pictures.append(Picture(case, method, path))
-        infos = tuple(
-            CaseInfo(case, case[:1], case[:1], case, (1, SIDE // 2, SIDE // 2), (SIDE, SIDE), 0.06, 0.03, 900.0)
-            for case in cases
-        )
-        summaries = [
-            Summary(group, method, metric.name, len(cases), FIGURES[method][metric.name], math.nan, math.nan)
-            for group in (ALL, *dict.fromkeys(info.group for info in infos))
-            for method in FIGURES
-            for metric in METRICS
-        ]
-        return Comparison(
-            data=data,
-            rank="lpips",
-            protocol=Protocol("usual", "intensities fitted", "least-squares", 0),
-            metrics=METRICS,
-            # not in the order of the ranking
-            methods=(Method("soft", "baseline", 2), Method("lost", "baseline", 2), Method("sharp", "model", 2)),
-            cases=infos,
-            scores=tuple(Score(case, method, values) for case in cases for method, values in FIGURES.items()),
-            summaries=tuple(summaries),
-            tests=(PairedTest("lpips", "sharp", "soft", 3, -0.15, -0.2, -0.1, 0.01, 0.03, "sharp"),),
-            warnings=tuple(Caution("structure", "was not trained on this", case, "sharp") for case in cases),
-            pictures=tuple(pictures),
-        )
-
-    return make
+    """The same in tmp_path."""
+    return partial(_compare, tmp_path)
