@@ -47,6 +47,7 @@ class Measured:
     halo: int
     multiple: int
     exact: bool
+    stochastic: bool = False
 
 
 def measure(forward: Forward, frames: int | None = None, *, device: str | torch.device = "cpu") -> Measured:

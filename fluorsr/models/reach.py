@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from fluorsr.models.measure import Measured, measure
@@ -26,11 +27,12 @@ def measure_module(module: nn.Module, steps: int | None = None) -> Measured:
 
     steps   of a diffusion model's sampling; None: its own
     """
+    device = next((weight.device for weight in module.parameters()), torch.device("cpu"))
     if not isinstance(module, SR3):
-        return measure(module)
-    one = measure(module.one_evaluation, module.config.frames)
-    limit = MAX_SAMPLING_HALO // one.multiple * one.multiple
-    reach = one.halo * (steps or module.config.steps)
+        return measure(module, device=device)
+    one = replace(measure(module.one_evaluation, module.config.frames, device=device), stochastic=True)
     if not one.exact:
         return one
+    limit = MAX_SAMPLING_HALO // one.multiple * one.multiple
+    reach = one.halo * (steps or module.config.steps)
     return replace(one, halo=min(reach, limit), exact=reach <= limit)

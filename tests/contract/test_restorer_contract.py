@@ -105,7 +105,7 @@ def sr3(sampler: str) -> Callable[..., Case]:
             for parameter in module.parameters():
                 if not bool(parameter.any()):
                     parameter.normal_(0, 0.1)
-        spec = RestorerSpec("sr3", stochastic=True, **vars(measure_module(module)))
+        spec = RestorerSpec("sr3", **vars(measure_module(module)))
         network = SamplingNetwork(prepare(module, device="cpu", precision="fp32"), spec, 2, sampler)
         return Case(network, measured=lambda: measure_module(module))
 

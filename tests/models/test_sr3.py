@@ -143,8 +143,8 @@ def test_a_sample_depends_on_the_halo_and_on_no_more() -> None:
 def test_far_reaching_samples_are_not_called_exact() -> None:
     one = measure(small().one_evaluation).halo
     few, many = MAX_SAMPLING_HALO // one, MAX_SAMPLING_HALO // one + 1
-    assert dataclasses.astuple(measure_module(small(), few))[2:] == (few * one, 1, True)
-    assert dataclasses.astuple(measure_module(small(), many))[2:] == (MAX_SAMPLING_HALO, 1, False)
+    assert dataclasses.astuple(measure_module(small(), few))[2:] == (few * one, 1, True, True)
+    assert dataclasses.astuple(measure_module(small(), many))[2:] == (MAX_SAMPLING_HALO, 1, False, True)
     assert not measure_module(small(norm="group")).exact
 
 
@@ -157,7 +157,7 @@ def test_wrong_configurations_are_told_all_at_once() -> None:
 def stored(tmp_path_factory):
     network = small()
     path = tmp_path_factory.mktemp("sr3") / "sr3.safetensors"
-    spec = RestorerSpec("sr3", stochastic=True, **vars(measure_module(network)))
+    spec = RestorerSpec("sr3", **vars(measure_module(network)))
     config = network.config.model_dump(mode="json")
     save_weights(path, network, architecture="sr3", config=config, spec=spec, notes={})
     return path, network

@@ -9,13 +9,22 @@ from collections.abc import Callable
 
 import pydantic
 
+from fluorsr.train.objectives.adversarial import Adversarial, AdversarialOptions
 from fluorsr.train.objectives.base import Objective
+from fluorsr.train.objectives.diffusion import Diffusion, DiffusionOptions
 from fluorsr.train.objectives.regression import Regression, RegressionOptions
 
 OBJECTIVES: dict[str, tuple[Callable[..., Objective], type[pydantic.BaseModel]]] = {
+    "adversarial": (Adversarial, AdversarialOptions),
+    "diffusion": (Diffusion, DiffusionOptions),
     "regression": (Regression, RegressionOptions),
 }
 """Name -> (class, made from a Setup and the options; class of its options)."""
 
-USUAL: dict[str, str] = {"edsr": "regression"}
+USUAL: dict[str, str] = {
+    "edsr": "regression",
+    "sr3": "diffusion",
+    "srgan": "adversarial",
+    "unet_sim": "regression",
+}
 """Architecture -> the objective that trains it where the recipe names none."""
