@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from fluorsr.models.trust import remember
 from fluorsr.restorer import RestorerSpec
 
 
@@ -79,11 +82,20 @@ class SmallNetwork(torch.nn.Module):
         return out
 
 
+@pytest.fixture(scope="session", autouse=True)
+def trust_list(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tests have a trust list of their own, in this process and its children."""
+    place = tmp_path_factory.mktemp("configuration") / "trusted"
+    os.environ["FLUORSR_TRUST"] = str(place)
+    return place
+
+
 def _save_script(module: torch.nn.Module, path: Path) -> Path:
-    """Save a module as TorchScript; torch says that it is deprecated, which is known."""
+    """Save a module as TorchScript and trust it; torch says that it is deprecated, which is known."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.script(module.eval()).save(str(path))
+    remember(path, hashlib.sha256(path.read_bytes()).hexdigest())
     return path
 
 

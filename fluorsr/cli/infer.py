@@ -40,6 +40,7 @@ def infer(
     dtype: Annotated[str, Text(help="same, uint8, uint16 or float32.")] = "same",
     ngff: Annotated[str, Text(help="Version of OME-Zarr to write: 0.5 or 0.4.")] = "0.5",
     seed: Annotated[int, Text(help="Of the noise, for models that draw samples.")] = 0,
+    trust: Annotated[bool, Text("--trust", help="Run a TorchScript file, a program, from elsewhere.")] = False,
     resume: Annotated[bool, Text("--resume", help="Go on with an interrupted run.")] = False,
     verify: Annotated[
         bool, Text("--verify", help="With --resume: re-read all that is done, redo the damaged.")
@@ -87,6 +88,7 @@ def infer(
                 workers=workers,
                 threads=threads,
                 seed=seed,
+                trust=trust,
                 resume=resume,
                 verify=verify,
                 overwrite=overwrite,

@@ -22,7 +22,7 @@ from fluorsr.errors import InputError
 from fluorsr.export.source import Source, open_source
 from fluorsr.export.torchscript import PARITY, tiling
 from fluorsr.image import Image, PlaneIndex
-from fluorsr.models.network import Network
+from fluorsr.models.network import Network, SeededNetwork
 from fluorsr.models.torchscript import TorchScriptFile
 from fluorsr.normalize import Normalization
 from fluorsr.predict import restore_region, tile_pool
@@ -160,7 +160,7 @@ def pipeline(
         (1, spec.scale, spec.scale),
     )
     planes = [PlaneIndex(t=i) for i in range(spec.frames)]
-    restorer = Network(source.module, spec)
+    restorer = (SeededNetwork if spec.stochastic else Network)(source.module, spec)
     with tile_pool(1) as pool:
         restored = restore_region(
             Image(frames, "tyx"), planes, (0, height), (0, width), restorer, grid, normalization, pool

@@ -8,6 +8,7 @@ exported in `fluorsr-export.json`. The network is frozen: its weights are consta
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -22,6 +23,7 @@ from fluorsr.export.source import Source, open_source
 from fluorsr.models.network import DTYPES, channels_last, prepare
 from fluorsr.models.precision import filaments
 from fluorsr.models.torchscript import EXPORT_FILE, SPEC_FILE, freeze, quiet_jit
+from fluorsr.models.trust import remember
 from fluorsr.models.weights import write_atomically
 from fluorsr.pipeline.plan import DEFAULT_STRIDE, default_overlap
 from fluorsr.restorer import RestorerSpec
@@ -41,6 +43,8 @@ def export_torchscript(
 ) -> None:
     """Write the shipped model or weights file `model` as TorchScript. The file appears whole or not at all.
 
+    Its hash joins the user's trust list: what you exported runs without a question.
+
     tile        input pixels of the tiles in which `infer` works, halo included; default 512 and the halo
     precision   fp32, or bf16: the network computes in bfloat16, input and output stay float32
     normalise   what `infer` maps to 0 and 1: `frame`, the percentiles of each frame; `running`, their running mean,
@@ -57,6 +61,7 @@ def export_torchscript(
     with quiet_jit():
         torch.jit.save(program, archive, _extra_files=extra)
     write_atomically(Path(path), archive.getvalue())
+    remember(Path(path), hashlib.sha256(archive.getvalue()).hexdigest())
 
 
 def build(source: Source, *, tile: int | None, precision: str, normalise: str) -> torch.jit.ScriptModule:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import zarr
+from zarr.storage import LocalStore
 
 from fluorsr.errors import FormatError, InputError, NotFoundError
 from fluorsr.image import READABLE_AXES, Image
+from fluorsr.io.bounded import BoundedStore
 from fluorsr.io.chunked import ChunkedArray
 from fluorsr.io.ngff_read import level_paths, read_channels, read_level
 from fluorsr.io.nodes import Node, read_node
@@ -29,7 +31,7 @@ class ZarrArray(ChunkedArray):
 
     def _open(self) -> Any:
         try:
-            return zarr.open_array(self.path, mode="r")
+            return zarr.open_array(BoundedStore(LocalStore(self.path, read_only=True)), mode="r")
         except Exception as error:
             raise FormatError(
                 f"{self.path} cannot be opened as a zarr array: {error}; "

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fluorsr.errors import InputError, ModelError, NotFoundError
 from fluorsr.models.architectures import build
 from fluorsr.models.measure import measure
-from fluorsr.models.network import Network, SamplingNetwork, prepare, repeatable_cuda
+from fluorsr.models.network import Network, SamplingNetwork, SeededNetwork, prepare, repeatable_cuda
 from fluorsr.models.precision import choose, filaments, has_amx
 from fluorsr.models.reach import measure_module
 from fluorsr.models.samplers import find_sampler, levels
@@ -60,12 +60,14 @@ def load(
     precision: str = "auto",
     steps: int | None = None,
     sampler: str | None = None,
+    trust: bool = False,
 ) -> LoadedModel:
     """Load a model by the name of a shipped one or by path.
 
     device     auto (CUDA where there is one), cpu, cuda or cuda:n
     precision  auto, fp32 or bf16; auto takes bf16 where the machine is fast in it and the result stays within 50 dB
     steps, sampler   of a diffusion model: network evaluations, and ddpm, ddim or dpm_solver_pp_2m; default the model's
+    trust      run a TorchScript file though it is not on the user's trust list (fluorsr.models.trust)
 
     A TorchScript file without our spec is measured: seconds, and told in the notes. Raises NotFoundError where there is
     no such model or file, ModelError where the file is not a model fluorsr can run, InputError for a wrong device, or
@@ -85,7 +87,7 @@ def load(
             raise InputError(
                 f"{path} is TorchScript, whose steps and sampler were set when it was exported; {NO_STEPS}"
             )
-        return _load_torchscript(path, chosen, precision)
+        return _load_torchscript(path, chosen, precision, trust=trust)
     if magic.startswith(PICKLE_MAGIC):
         raise ModelError(
             f"{path} is a pickle, which could run any code, so fluorsr does not open it; export the model as "
@@ -185,8 +187,8 @@ def _load_sampling(
     return replace(loaded, steps=steps, sampler=sampler)
 
 
-def _load_torchscript(path: Path, device: torch.device, precision: str) -> LoadedModel:
-    file = TorchScriptFile(path)
+def _load_torchscript(path: Path, device: torch.device, precision: str, *, trust: bool) -> LoadedModel:
+    file = TorchScriptFile(path, trust=trust)
     spec, notes = file.spec, []
     if spec is None:
         started = time.perf_counter()
@@ -204,7 +206,8 @@ def _load_torchscript(path: Path, device: torch.device, precision: str) -> Loade
 
     def network(kind: str) -> Network:
         module = file.module(device=device) if kind == "fp32" else file.cast(torch.bfloat16, device=device)
-        return Network(module, spec, device=device, precision=kind, ordered=ordered)
+        kind_of = SeededNetwork if spec.stochastic else Network
+        return kind_of(module, spec, device=device, precision=kind, ordered=ordered)
 
     if file.notes.get("precision") != "bf16":
         return _loaded(spec, file.sha256, device, precision, network, notes)

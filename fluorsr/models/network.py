@@ -40,7 +40,7 @@ class Network:
         self.device = torch.device(device)
         self.precision = precision
         self._ordered = ordered
-        self._forward: Callable[[Tensor], Tensor] = module
+        self._forward: Callable[..., Tensor] = module
 
     def restore(self, tiles: Tensor, origin: Tensor, seed: int) -> Tensor:
         """Restore tiles [B, frames, Y, X] float32 to [B, 1, scale * Y, scale * X] float32, on the tiles' device.
@@ -70,6 +70,13 @@ class Network:
 
     def _run(self, given: Tensor, origin: Tensor, seed: int) -> Tensor:
         return self._forward(given)
+
+
+class SeededNetwork(Network):
+    """A program that draws samples as a Restorer: its steps and sampler are inside, its place and seed are given."""
+
+    def _run(self, given: Tensor, origin: Tensor, seed: int) -> Tensor:
+        return self._forward(given, origin, seed)
 
 
 class SamplingNetwork(Network):

@@ -1,6 +1,6 @@
 """TorchScript files: ours, with their spec inside, or anybody's.
 
-TorchScript runs no Python, but it is a program: it can read and write files from `forward`. Load only what you trust.
+TorchScript runs no Python, but it is a program: see fluorsr.models.trust for what is checked before one runs.
 torch deprecates it without a successor for hosts without Python; those warnings are silenced here and nowhere else.
 """
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from fluorsr.errors import ModelError
 from fluorsr.models.network import channels_last
+from fluorsr.models.trust import check_code, check_operators, check_trusted
 from fluorsr.restorer import RestorerSpec
 
 SPEC_FILE = "fluorsr.json"
@@ -40,23 +41,22 @@ def quiet_jit() -> Iterator[None]:
 class TorchScriptFile:
     """A TorchScript file, checked and hashed. `spec` is None where fluorsr did not write it; `notes` tell how it did.
 
-    Raises ModelError where it is truncated, a pickle, or a zip archive of something else.
+    trust   run it though its hash is not on the user's trust list
+    Raises ModelError where it is truncated, a pickle, or a zip archive of something else, and where it is not trusted
+    or calls what no model needs.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, trust: bool = False) -> None:
         self.path = path
         self._payload = path.read_bytes()
         self.sha256 = hashlib.sha256(self._payload).hexdigest()
         try:
             with zipfile.ZipFile(io.BytesIO(self._payload)) as archive:
-                members = {name.partition("/")[2] for name in archive.namelist()}
+                _check_members(path, {name.partition("/")[2] for name in archive.namelist()})
+                check_code(path, archive)
         except zipfile.BadZipFile as error:
             raise ModelError(f"{path} is truncated or damaged: {error}; copy or download it again") from error
-        if not any(name.startswith("code/") for name in members):
-            what = "a pickle (torch.save), which could run any code" if "data.pkl" in members else "a zip archive"
-            raise ModelError(
-                f"{path} is {what}, not a model: fluorsr reads TorchScript (torch.jit.save) and its own safetensors"
-            )
+        check_trusted(path, self.sha256, trust=trust)
         self.spec, self.notes = self._read_extra()
 
     def module(self, *, device: str | torch.device = "cpu") -> torch.jit.ScriptModule:
@@ -106,7 +106,7 @@ class TorchScriptFile:
 
     def _read_extra(self) -> tuple[RestorerSpec | None, dict[str, Any]]:
         extra = {SPEC_FILE: "", EXPORT_FILE: ""}
-        self._load("cpu", extra)
+        check_operators(self.path, self._load("cpu", extra))  # on a copy: constants cannot be cast after inlining
         try:
             spec = RestorerSpec.from_json(json.loads(extra[SPEC_FILE])) if extra[SPEC_FILE] else None
             notes = json.loads(extra[EXPORT_FILE] or "{}")
@@ -115,6 +115,14 @@ class TorchScriptFile:
         except (ValueError, TypeError, AttributeError) as error:
             raise ModelError(f"{self.path}: its {SPEC_FILE} is damaged: {error}; export the model again") from error
         return spec, notes
+
+
+def _check_members(path: Path, members: set[str]) -> None:
+    if not any(name.startswith("code/") for name in members) or "model.json" in members:  # model.json: before 1.4
+        what = "a pickle (torch.save), which could run any code" if "data.pkl" in members else "a zip archive"
+        raise ModelError(
+            f"{path} is {what}, not a model: fluorsr reads TorchScript (torch.jit.save) and its own safetensors"
+        )
 
 
 def freeze(module: nn.Module, example: Tensor | tuple[Tensor, ...]) -> torch.jit.ScriptModule:

@@ -34,6 +34,7 @@ def restore(
     batch: int = 1,
     dtype: str = "same",
     threads: int | None = None,
+    trust: bool = False,
     seed: int = 0,
 ) -> Image:
     """Restore an Image, or an array [y, x], [z, y, x], [c, z, y, x] or [t, c, z, y, x], in memory.
@@ -45,7 +46,9 @@ def restore(
         if image.ndim not in AXES_BY_RANK:
             raise InputError(f"an array of {image.ndim} axes has no default meaning: give an Image with named axes")
         image = Image(image, AXES_BY_RANK[image.ndim])
-    restorer = load(model, device=device, precision=precision) if isinstance(model, str | Path) else model
+    restorer = model
+    if isinstance(restorer, str | Path):
+        restorer = load(restorer, device=device, precision=precision, trust=trust)
     series = find_frames(image, restorer.spec.name, restorer.spec.frames, frames_axis, frames)
     image = series.view(image) if series else image
     plan = make_plan(

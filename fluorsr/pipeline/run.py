@@ -57,6 +57,7 @@ def infer(
     workers: int = 1,
     threads: int | None = None,
     seed: int = 0,
+    trust: bool = False,
     resume: bool = False,
     verify: bool = False,
     overwrite: bool = False,
@@ -76,6 +77,7 @@ def infer(
     dtype       same, uint8, uint16 or float32
     workers     processes; 1 is this process. With more, call from under `if __name__ == "__main__":`
     threads     tiles restored at a time, over all workers; default the CPU cores
+    trust       run a TorchScript file though it is not on the user's trust list
     resume      go on with an interrupted run; overwrite replaces what is there. Neither: an existing output is refused
     verify      with resume: first re-read every finished block and its input, and do again what is damaged
     tell        is given each warning before the run starts; progress is called after every batch of blocks
@@ -98,7 +100,7 @@ def infer(
     if path.exists() and not (resume or overwrite):
         raise exists_error(path)
     stored = open_image(source, level=level)
-    loaded = load(model, device=device, precision=precision)
+    loaded = load(model, device=device, precision=precision, trust=trust)
     series = find_frames(stored, loaded.spec.name, loaded.spec.frames, frames_axis, frames)
     image = series.view(stored) if series else stored
     selection = select(image, channels, z, t, region)
@@ -158,6 +160,7 @@ def infer(
             model=str(model),
             device=loaded.device,
             precision=loaded.precision,
+            trust=trust,
             normalizations=normalizations,
             seed=seed,
             threads=max(1, (threads or available_threads()) // workers),

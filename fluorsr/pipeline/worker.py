@@ -56,6 +56,7 @@ class Job:
     model: str
     device: str
     precision: str
+    trust: bool
     normalizations: dict[int, Normalization]
     seed: int
     threads: int
@@ -91,7 +92,7 @@ class Workshop:
         self.job = job
         self.places = Places(job.plan.layout) if job.lease else None
         self.image = image or open_frames(job.source, job.level, job.frames)
-        self.model = model or load(job.model, device=job.device, precision=job.precision)
+        self.model = model or load(job.model, device=job.device, precision=job.precision, trust=job.trust)
         self._slots = BoundedSemaphore(BLOCKS_AT_ONCE)
         self._closed = False
         self._open = ExitStack()

@@ -9,11 +9,16 @@ import pytest
 import torch
 
 from fluorsr.models.architectures import build
-from fluorsr.models.measure import measure
+from fluorsr.models.reach import measure_module
 from fluorsr.models.weights import save_weights
 from fluorsr.restorer import RestorerSpec
 
-SMALL = {"edsr": {"blocks": 2, "width": 8}}
+SMALL = {
+    "edsr": {"blocks": 2, "width": 8},
+    "srgan": {"blocks": 1, "width": 8},
+    "sr3": {"width": 8, "multipliers": (1, 2), "steps": 2},
+    "unet_sim": {"frames": 3, "widths": (4, 8)},
+}
 """Configurations that compute in milliseconds; another architecture is tested at its defaults."""
 
 
@@ -27,9 +32,8 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
             torch.manual_seed(1)
             config = SMALL.get(architecture, {})
             module = build(architecture, config).eval()
-            spec = RestorerSpec(
-                architecture, **vars(measure(module)), stochastic=bool(getattr(module, "stochastic", False))
-            )
+            stochastic = bool(getattr(module, "stochastic", False))
+            spec = RestorerSpec(architecture, **vars(measure_module(module)), stochastic=stochastic)
             path = tmp_path_factory.mktemp("weights") / f"{architecture}.safetensors"
             save_weights(path, module, architecture=architecture, config=config, spec=spec, notes={})
             made[architecture] = path

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from functools import partial
 
 import pytest
 import torch
@@ -12,11 +13,13 @@ from fluorsr.export.torchscript import export_torchscript
 from fluorsr.models import load as loader
 from fluorsr.models import zoo_index
 from fluorsr.models.architectures import build
-from fluorsr.models.load import find_device, load
+from fluorsr.models.load import find_device
 from fluorsr.models.torchscript import TorchScriptFile, freeze, quiet_jit
 from fluorsr.models.weights import save_weights
 from fluorsr.models.zoo_index import describe, zoo
 from fluorsr.restorer import RestorerSpec
+
+load = partial(loader.load, trust=True)  # these tests are not about trust
 
 CONFIG = {"blocks": 2, "width": 8, "scale": 2}
 SPEC = RestorerSpec("tiny", scale=2, halo=8)
@@ -287,6 +290,6 @@ def test_constants_in_branches_are_cast_too(tmp_path):
         path = tmp_path / "x.pt"
         with quiet_jit():
             save_script(torch.jit.freeze(script(Branching())), path)
-        program = TorchScriptFile(path).cast(torch.bfloat16)
+        program = TorchScriptFile(path, trust=True).cast(torch.bfloat16)
         for width in (48, 64):
             assert program(TILES[..., :width].bfloat16()).dtype == torch.bfloat16
