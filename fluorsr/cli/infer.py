@@ -25,6 +25,10 @@ def infer(
     ] = library.DEFAULT_MODEL,
     device: Annotated[str, Text(help="auto, cpu, cuda or cuda:N.")] = "auto",
     precision: Annotated[str, Text(help="auto, fp32 or bf16. auto takes bf16 where it is fast and true.")] = "auto",
+    steps: Annotated[int | None, Text(help="Network evaluations of a diffusion model. Default the model's.")] = None,
+    sampler: Annotated[
+        str | None, Text(help="Of a diffusion model: ddpm, ddim or dpm_solver_pp_2m. Default the model's.")
+    ] = None,
     channels: Annotated[str | None, Text(help="Channel names or indices: `tubulin,2`. Default all.")] = None,
     z: Annotated[str | None, Text(help="Slices: `3`, `2:8` or `0,4:6`. Default all.")] = None,
     t: Annotated[str | None, Text(help="Time points, like --z. Default all.")] = None,
@@ -73,6 +77,8 @@ def infer(
                 model=model,
                 device=device,
                 precision=precision,
+                steps=steps,
+                sampler=sampler,
                 level=level,
                 channels=channels,
                 z=z,

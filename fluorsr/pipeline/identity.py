@@ -33,6 +33,7 @@ def fingerprint(
         "model_sha256": loaded.sha256,
         "device": loaded.device.partition(":")[0],
         "precision": loaded.precision,
+        **({"steps": loaded.steps, "sampler": loaded.sampler} if loaded.steps else {}),
         "input": str(Path(source).resolve()),
         "input_files": files_seen(Path(source), image),
         "level": level,

@@ -41,6 +41,8 @@ def infer(
     model: str | Path = DEFAULT_MODEL,
     device: str = "auto",
     precision: str = "auto",
+    steps: int | None = None,
+    sampler: str | None = None,
     level: int = 0,
     channels: str | None = None,
     z: str | None = None,
@@ -69,6 +71,7 @@ def infer(
     source      OME-Zarr, zarr array, TIFF or OME-TIFF
     output      OME-Zarr, or TIFF for small images, by suffix
     model       name of a shipped model, or a file: fluorsr's safetensors, or TorchScript [B, C, Y, X] -> [B, 1, sY, sX]
+    steps, sampler   of a diffusion model: network evaluations and how they are used; default the model's own
     channels, z, t, region   what to restore (see fluorsr.pipeline.select); default everything
     frames_axis, frames      for SIM models: the axis that holds raw frames, and which of them (see
                              fluorsr.pipeline.frames); channels, z and t then count images, not frames
@@ -100,7 +103,7 @@ def infer(
     if path.exists() and not (resume or overwrite):
         raise exists_error(path)
     stored = open_image(source, level=level)
-    loaded = load(model, device=device, precision=precision, trust=trust)
+    loaded = load(model, device=device, precision=precision, trust=trust, steps=steps, sampler=sampler)
     series = find_frames(stored, loaded.spec.name, loaded.spec.frames, frames_axis, frames)
     image = series.view(stored) if series else stored
     selection = select(image, channels, z, t, region)
@@ -132,6 +135,8 @@ def infer(
             "model": str(Path(model).resolve()) if Path(model).is_file() else str(model),
             "device": loaded.device,
             "precision": loaded.precision,
+            "steps": loaded.steps,
+            "sampler": loaded.sampler,
             "level": level,
             "channels": channels,
             "z": z,
@@ -161,6 +166,8 @@ def infer(
             device=loaded.device,
             precision=loaded.precision,
             trust=trust,
+            steps=loaded.steps,
+            sampler=loaded.sampler,
             normalizations=normalizations,
             seed=seed,
             threads=max(1, (threads or available_threads()) // workers),

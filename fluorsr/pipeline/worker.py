@@ -57,6 +57,8 @@ class Job:
     device: str
     precision: str
     trust: bool
+    steps: int | None
+    sampler: str | None
     normalizations: dict[int, Normalization]
     seed: int
     threads: int
@@ -92,7 +94,14 @@ class Workshop:
         self.job = job
         self.places = Places(job.plan.layout) if job.lease else None
         self.image = image or open_frames(job.source, job.level, job.frames)
-        self.model = model or load(job.model, device=job.device, precision=job.precision, trust=job.trust)
+        self.model = model or load(
+            job.model,
+            device=job.device,
+            precision=job.precision,
+            trust=job.trust,
+            steps=job.steps,
+            sampler=job.sampler,
+        )
         self._slots = BoundedSemaphore(BLOCKS_AT_ONCE)
         self._closed = False
         self._open = ExitStack()
