@@ -20,7 +20,7 @@ from fluorsr.models.reach import measure_module
 from fluorsr.models.samplers import find_sampler, levels
 from fluorsr.models.sr3 import SR3
 from fluorsr.models.torchscript import TorchScriptFile, freeze
-from fluorsr.models.weights import PICKLE_MAGIC, ZIP_MAGIC, Weights, read_weights
+from fluorsr.models.weights import ZIP_MAGIC, Weights, is_pickle, read_weights
 from fluorsr.models.zoo_index import find, zoo
 from fluorsr.restorer import RestorerSpec
 
@@ -79,16 +79,16 @@ def load(
     path = _locate(model)
     try:
         with path.open("rb") as file:
-            magic = file.read(4)
+            start = file.read(9)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
-    if magic == ZIP_MAGIC:
+    if start.startswith(ZIP_MAGIC):
         if steps is not None or sampler is not None:
             raise InputError(
                 f"{path} is TorchScript, whose steps and sampler were set when it was exported; {NO_STEPS}"
             )
         return _load_torchscript(path, chosen, precision, trust=trust)
-    if magic.startswith(PICKLE_MAGIC):
+    if is_pickle(start):
         raise ModelError(
             f"{path} is a pickle, which could run any code, so fluorsr does not open it; export the model as "
             "TorchScript (torch.jit.trace, then torch.jit.save)"

@@ -30,7 +30,7 @@ from fluorsr.restorer import RestorerSpec
 FORMAT = "fluorsr-weights-1"
 MAX_HEADER_BYTES = 16 * 2**20
 DTYPES = ("F16", "BF16", "F32", "I64")
-PICKLE_MAGIC, ZIP_MAGIC = b"\x80", b"PK\x03\x04"
+ZIP_MAGIC = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
@@ -151,11 +151,21 @@ def _open(path: Path) -> BinaryIO:
         raise ModelError(f"cannot read {path}: {error.strerror or error}; a weights file is one file") from error
 
 
+def is_pickle(start: bytes) -> bool:
+    """Whether a file that starts with these bytes (9 or more of a safetensors file) may be a pickle.
+
+    Both may start with 0x80: one safetensors header in 32 has such a length. But behind it stands a JSON object.
+    """
+    return start.startswith(b"\x80") and start[8:9] != b"{"
+
+
 def _read_header(path: Path, file: BinaryIO) -> dict[str, Any]:
     """The header, checked against the file's size before anything of that size is read."""
     size = os.fstat(file.fileno()).st_size
-    prefix = file.read(8)
-    if prefix.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
+    start = file.read(9)
+    file.seek(8)
+    prefix = start[:8]
+    if start.startswith(ZIP_MAGIC) or is_pickle(start):
         raise ModelError(
             f"{path} is a PyTorch archive or pickle, which could run code; a weights file is safetensors: "
             "convert it with fluorsr.models.weights.save_weights, or export TorchScript"

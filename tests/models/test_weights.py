@@ -101,6 +101,16 @@ def test_flipped_bytes_never_crash(saved):
             assert isinstance(read_weights(saved), Weights)
 
 
+def test_a_header_whose_length_starts_like_a_pickle_is_read(saved):
+    """Lengths are multiples of 8, so one header in 32 begins with the byte 0x80."""
+    payload = saved.read_bytes()
+    (length,) = struct.unpack("<Q", payload[:8])
+    longer = length + (0x80 - length) % 256
+    saved.write_bytes(struct.pack("<Q", longer) + payload[8 : 8 + length].ljust(longer) + payload[8 + length :])
+    assert saved.read_bytes()[0] == 0x80
+    assert isinstance(read_weights(saved), Weights)
+
+
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
