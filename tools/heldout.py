@@ -23,7 +23,7 @@ from fluorsr.models.weights import read_card, read_weights, save_weights
 from fluorsr.models.zoo_index import find, zoo
 
 LIGHT = {"bright": 400.0, "medium": 100.0, "dim": 30.0}
-FWHM_UM = 0.27
+FWHM_UM = 0.25
 
 
 def sources(config: SimulationConfig, structure: str, group: str, seed: int, count: int) -> tuple[Source, ...]:
@@ -56,12 +56,11 @@ def main() -> None:
     arguments = parser.parse_args()
     tune_allocator()
     spec = read_card(find(arguments.model) if arguments.model in zoo() else Path(arguments.model)).spec
-    base = SimulationConfig(size_px=arguments.size, pixel_size_um=spec.pixel_size_um or 0.06, density=(1.0, 3.0))
-    flat: dict[str, object] = {"depth": 0.0, "haze": (0.0, 0.0)}
+    pixel_um = spec.pixel_size_um or 0.06
+    base = SimulationConfig(size_px=arguments.size, pixel_size_um=(pixel_um, pixel_um), density=(1.0, 2.0))
+    flat: dict[str, object] = {"thickness": (0.0, 0.0), "focus_um": (0.0, 0.0), "haze": (0.0, 0.0)}
     groups = [("microtubules", f"microtubules in focus, {light}", flat, light) for light in LIGHT]
-    # Nuclei are rare: at less than this some fields would be empty.
-    full: dict[str, dict[str, object]] = {"nuclei": {"density": (2.5, 3.0)}}
-    groups += [(s, f"{s}, {light}", full.get(s, {}), light) for s in base.structures for light in LIGHT]
+    groups += [(s, f"{s}, {light}", {}, light) for s in base.structures for light in LIGHT]
     tests: tuple[Source, ...] = ()
     tuning: tuple[Source, ...] = ()
     for structure, group, changes, light in groups:

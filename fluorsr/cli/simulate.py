@@ -8,8 +8,8 @@ from typing import Annotated, Literal, cast
 import typer
 from rich.console import Console
 
-from fluorsr.data.specimens import STRUCTURES
 from fluorsr.data.store import simulate_store
+from fluorsr.data.structures.registry import STRUCTURES
 from fluorsr.errors import InputError
 
 

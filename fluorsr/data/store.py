@@ -11,13 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluorsr.data.simulate import simulate_field
-from fluorsr.data.specimens import STRUCTURES
+from fluorsr.data.structures.registry import STRUCTURES
 from fluorsr.errors import InputError
 from fluorsr.image import Channel, PlaneIndex
 from fluorsr.io.open import create_image
 from fluorsr.io.writer import ImageWriter, Layout
 
-COLORS = {"microtubules": "00E5FF", "vesicles": "FF7A00", "nuclei": "4466FF"}
+COLORS = {
+    "microtubules": "00E5FF",
+    "vesicles": "FF7A00",
+    "nuclei": "4466FF",
+    "actin": "FF3355",
+    "mitochondria": "55DD33",
+}
 
 
 def simulate_store(
@@ -44,7 +50,7 @@ def simulate_store(
     writers: list[ImageWriter] = []
     for c, structure in enumerate(structures):
         field = simulate_field(size_px, structure, seed + c, photons=photons, pixel_size_um=pixel_size_um, scale=scale)
-        planes: list[NDArray[Any]] = [field.degraded, field.target]
+        planes: list[NDArray[Any]] = [field.degraded[0], field.target]
         if not writers:
             for path, plane, pixel in zip(
                 (output, truth), planes, (field.pixel_size_um, field.target_pixel_size_um), strict=True

@@ -79,8 +79,7 @@ def _simulated(recipe: Recipe, config: SimulationConfig, share: tuple[int, int],
         share,
         executor,
     )
-    # Full enough that no field is empty.
-    full = {"size_px": min(FIELD_PX, config.size_px), "density": (config.density[1], config.density[1])}
+    full = {"size_px": min(FIELD_PX, config.size_px)}
     asked = [(config.model_copy(update=full), VALIDATION_SEED, i, recipe.percentiles, name)
              for name in config.structures for i in range(FIELDS)]  # fmt: skip
     made = (executor.map if executor else map)(make_field, *zip(*asked, strict=True))

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from fluorsr.classical.sim_orders import SimOptics
-from fluorsr.data.specimens import microtubules
+from fluorsr.data.structures.emitters import Area
+from fluorsr.data.structures.field import emitters_in
 from fluorsr.optics.illumination import SimFrames, SimIllumination, even_directions, sim_frames, sim_patterns
 from fluorsr.optics.microscope import Microscope
 from fluorsr.optics.otf import widefield_otf
@@ -36,11 +37,10 @@ def take(illumination: SimIllumination, photons: float, seed: int = 0, side: int
     microscope = Microscope(numerical_aperture=1.4, emission_nm=525.0)
     generator = torch.Generator().manual_seed(seed)
     field_um, fine = side * PIXEL_UM, side * FINER
-    emitters = microtubules(np.random.default_rng(seed), field_um, field_um)
-    inside = (emitters.y >= 0) & (emitters.y < field_um) & (emitters.x >= 0) & (emitters.x < field_um)
-    rows, columns = ((at[inside] / PIXEL_UM * FINER).astype(int) for at in (emitters.y, emitters.x))
+    emitters = emitters_in("microtubules", seed, Area((0.0, 0.0), (field_um, field_um)))
+    rows, columns = (np.minimum(at / PIXEL_UM * FINER, fine - 1).astype(int) for at in (emitters.y, emitters.x))
     specimen = torch.zeros(fine * fine, dtype=torch.float64)
-    specimen.index_add_(0, torch.from_numpy(rows * fine + columns), torch.from_numpy(emitters.light[inside]).double())
+    specimen.index_add_(0, torch.from_numpy(rows * fine + columns), torch.from_numpy(emitters.light).double())
     specimen = specimen.reshape(fine, fine)
     stripes = sim_frames(illumination, generator)
     pattern = sim_patterns(illumination, stripes, (fine, fine), (PIXEL_UM / FINER, PIXEL_UM / FINER))

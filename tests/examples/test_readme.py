@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     writer = create_image(path / "cells.ome.zarr", layout, provenance={})
     for c, structure in enumerate(("microtubules", "vesicles")):
-        writer.write(PlaneIndex(c=c), 0, 0, np.ascontiguousarray(simulate_field(SIZE, structure, c).degraded))
+        writer.write(PlaneIndex(c=c), 0, 0, np.ascontiguousarray(simulate_field(SIZE, structure, c).degraded[0]))
     writer.finish()
     recipe = yaml.safe_load((ROOT / "fluorsr/train/recipes/edsr-confocal-sted-x2.yaml").read_text("utf-8"))
     short = {"name": "mine", "steps": 3, "batch": 2, "patch": 16, "pool": 2, "warmup": 1, "validate_every": 3}

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from fluorsr.errors import InputError
-from fluorsr.optics.camera import Camera
 from fluorsr.optics.detector import Detector
 
 LEVELS = torch.tensor([0.0, 10.0, 40.0, 100.0, 250.0, 600.0])
@@ -47,13 +46,6 @@ def test_the_mean_is_what_is_expected() -> None:
         counts = detector.expose(photons, torch.Generator().manual_seed(1)).double()
         sigma = float(counts.std()) / 200
         assert float(counts.mean()) == pytest.approx(float(detector.expected(photons)[0, 0]), abs=5 * sigma)
-
-
-def test_an_even_one_is_the_plain_camera_bit_for_bit() -> None:
-    light = 50 * torch.rand(40, 40, generator=torch.Generator().manual_seed(1))
-    settings = {"offset": 90.0, "gain": 2.5, "read_noise": 1.7, "bits": 12}
-    plain = Camera.model_validate(settings).expose(light, torch.Generator().manual_seed(2))
-    assert torch.equal(Detector.model_validate(settings).expose(light, torch.Generator().manual_seed(2)), plain)
 
 
 def test_it_saturates_at_its_depth_and_at_its_full_well() -> None:

@@ -26,7 +26,7 @@ def test_every_fault_is_told_at_once() -> None:
         "batch: ",
         "learning_rate: ",
         "data.photons: ",
-        "a range must rise",
+        "a range is two",
         "colour: it must be one of name",
     ):
         assert fault in str(error.value)

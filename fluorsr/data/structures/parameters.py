@@ -71,7 +71,7 @@ class Parameters(pydantic.BaseModel, abc.ABC):
 def draw(rng: np.random.Generator, span: _Pair, n: int) -> NDArray[np.float64]:
     """`n` numbers of a range: log-uniform where it is positive and wide, else uniform."""
     low, high = span
-    if _logarithmic(span):
+    if is_logarithmic(span):
         return np.exp(rng.uniform(math.log(low), math.log(high), n))
     return rng.uniform(low, high, n)
 
@@ -84,8 +84,9 @@ def draw_one(rng: np.random.Generator, span: _Pair) -> float:
 def mean(span: _Pair) -> float:
     """The expectation of `draw`."""
     low, high = span
-    return (high - low) / math.log(high / low) if _logarithmic(span) else (low + high) / 2
+    return (high - low) / math.log(high / low) if is_logarithmic(span) else (low + high) / 2
 
 
-def _logarithmic(span: _Pair) -> bool:
+def is_logarithmic(span: _Pair) -> bool:
+    """Whether a range is drawn by its logarithm."""
     return span[0] > 0 and span[1] >= WIDE * span[0]
