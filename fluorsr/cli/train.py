@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,7 +62,7 @@ def train(
     checked = read_recipe(recipe, changes | {name: value for name, value in given.items() if value is not None})
     if threads is not None:
         torch.set_num_threads(max(1, threads))
-    console = Console()
+    console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of several processes, the first one speaks
     with Progress(
         TextColumn("step {task.fields[step]}  loss {task.fields[loss]}"),
         BarColumn(),
