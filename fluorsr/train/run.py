@@ -192,7 +192,6 @@ def _ship(path: Path, objective: Objective, recipe: Recipe, source: Source, stat
     spec = RestorerSpec(
         name=recipe.name,
         **asdict(measure_module(module)),
-        stochastic=bool(getattr(module, "stochastic", False)),
         percentiles=recipe.percentiles,
         pixel_size_um=source.pixel_size_um,
         modality=recipe.modality,
