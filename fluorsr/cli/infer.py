@@ -13,6 +13,8 @@ from rich.table import Table
 
 import fluorsr.pipeline.run as library
 import fluorsr.pipeline.summary as told
+from fluorsr.errors import InputError
+from fluorsr.pipeline.cluster import read_slurm, slurm_script
 
 Text = typer.Option
 
@@ -40,6 +42,10 @@ def infer(
     overlap: Annotated[int | None, Text(help="Cross-fade between tiles. Default 0 where the model is exact.")] = None,
     batch: Annotated[int | None, Text(help="Tiles a model call. Default 1 on a CPU, 8 on a GPU.")] = None,
     workers: Annotated[int, Text(help="Processes on this machine.")] = 1,
+    scheduler: Annotated[str | None, Text(help="Run on a dask cluster: `tcp://node1:8786`.")] = None,
+    gpus: Annotated[str | None, Text(help="One process a GPU: `all`, or numbers, `0,1`.")] = None,
+    slurm: Annotated[Path | None, Text(help="Run as Slurm jobs: a YAML file of cores, memory, jobs, ...")] = None,
+    dry_run: Annotated[bool, Text("--dry-run", help="With --slurm: print the jobs' script only.")] = False,
     threads: Annotated[int | None, Text(help="Tiles at a time over all workers. Default the CPU cores.")] = None,
     dtype: Annotated[str, Text(help="same, uint8, uint16 or float32.")] = "same",
     ngff: Annotated[str, Text(help="Version of OME-Zarr to write: 0.5 or 0.4.")] = "0.5",
@@ -59,6 +65,11 @@ def infer(
     killed goes on where it was with --resume. OUT keeps the pixel size, channel names and colours.
     """
     console = Console(stderr=True)
+    if dry_run:
+        if slurm is None:
+            raise InputError("--dry-run shows the script of Slurm jobs, so it goes with --slurm FILE")
+        print(slurm_script(read_slurm(slurm)))
+        return
     try:
         with Progress(
             TextColumn("{task.description:<16}"),
@@ -92,6 +103,9 @@ def infer(
                 dtype=dtype,
                 ngff=ngff,
                 workers=workers,
+                scheduler=scheduler,
+                gpus=gpus,
+                slurm=slurm,
                 threads=threads,
                 seed=seed,
                 trust=trust,

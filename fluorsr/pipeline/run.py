@@ -16,7 +16,7 @@ from fluorsr.io.writer import ImageWriter
 from fluorsr.models.allocator import tune_allocator
 from fluorsr.models.load import LoadedModel, load
 from fluorsr.normalize import Normalization, fit
-from fluorsr.pipeline.cluster import cluster
+from fluorsr.pipeline.cluster import Where, choose_where, cluster, opened_workshops
 from fluorsr.pipeline.damage import changed_inputs, find_damage
 from fluorsr.pipeline.frames import find_frames
 from fluorsr.pipeline.identity import fingerprint as fingerprint_of
@@ -24,10 +24,11 @@ from fluorsr.pipeline.journal import Journal
 from fluorsr.pipeline.output import check_apart, opened_output, sweep_blocks
 from fluorsr.pipeline.places import Places
 from fluorsr.pipeline.plan import Plan, make_plan
+from fluorsr.pipeline.probe import probe
 from fluorsr.pipeline.select import select
 from fluorsr.pipeline.summary import Progress, Summary, notes_after, warnings_before
 from fluorsr.pipeline.window import Window
-from fluorsr.pipeline.worker import BLOCKS_AT_ONCE, Job
+from fluorsr.pipeline.worker import Job
 from fluorsr.predict import available_threads
 from fluorsr.restorer import RestorerSpec
 
@@ -57,6 +58,9 @@ def infer(
     dtype: str = "same",
     ngff: str = "0.5",
     workers: int = 1,
+    scheduler: str | None = None,
+    gpus: str | None = None,
+    slurm: str | Path | None = None,
     threads: int | None = None,
     seed: int = 0,
     trust: bool = False,
@@ -79,7 +83,10 @@ def infer(
     block       output pixels of a task along y and x, which is also the shard's size
     dtype       same, uint8, uint16 or float32
     workers     processes; 1 is this process. With more, call from under `if __name__ == "__main__":`
-    threads     tiles restored at a time, over all workers; default the CPU cores
+    scheduler   address of a running dask cluster; gpus: "all" or "0,1", a process for each; slurm: a YAML file of
+                options for dask_jobqueue.SLURMCluster and `jobs`
+    threads     tiles restored at a time, over all workers of this machine; default its CPU cores. On a cluster: in
+                each worker; default its threads
     trust       run a TorchScript file though it is not on the user's trust list
     resume      go on with an interrupted run; overwrite replaces what is there. Neither: an existing output is refused
     verify      with resume: first re-read every finished block and its input, and do again what is damaged
@@ -91,14 +98,13 @@ def infer(
     started = time.perf_counter()
     if resume and overwrite:
         raise InputError("resume and overwrite exclude each other: choose one")
-    if workers < 1:
-        raise InputError(f"workers {workers} must be at least 1")
+    where = choose_where(workers, scheduler, gpus, slurm)
     if verify and not resume:
         raise InputError("verify re-reads what an earlier run did, so it goes with resume")
     tune_allocator()
     tell = tell or (lambda _: None)
     report = progress or (lambda _: None)
-    path = Path(output)
+    path = Path(output).absolute()  # workers may stand elsewhere
     check_apart(Path(source), path)
     if path.exists() and not (resume or overwrite):
         raise exists_error(path)
@@ -127,7 +133,7 @@ def infer(
     fingerprint = fingerprint_of(source, level, stored, loaded, plan, normalizations, ngff, seed)
     if series:
         fingerprint["frames"] = series.to_json()
-    if workers > 1 and path.suffix.lower() in TIFF_SUFFIXES:
+    if not where.inside and path.suffix.lower() in TIFF_SUFFIXES:
         raise InputError(f"{path.name} is a TIFF, which one process writes: use --workers 1, or an OME-Zarr output")
     call = {
         "source": fingerprint["input"],
@@ -158,11 +164,11 @@ def infer(
         repaired = _recheck(journal, plan, image, writer, fingerprint["input_files"], verify, report) if resume else ()
         job = Job(
             name=f"fluorsr-{path.name}-{uuid.uuid4().hex[:8]}",
-            source=str(source),
+            source=fingerprint["input"],
             level=level,
             plan=plan,
             writer=writer,
-            model=str(model),
+            model=call["options"]["model"],
             device=loaded.device,
             precision=loaded.precision,
             trust=trust,
@@ -170,14 +176,14 @@ def infer(
             sampler=loaded.sampler,
             normalizations=normalizations,
             seed=seed,
-            threads=max(1, (threads or available_threads()) // workers),
+            threads=(threads or 0) if where.elsewhere else max(1, (threads or available_threads()) // where.processes),
             frames=series,
             lease=journal.lease.holder.holder if journal.lease else None,
         )
         resumed = int(journal.done[: len(plan)].sum())
         restoring = time.perf_counter()
         try:
-            pixels, lost = _run(job, image, loaded, journal, workers, tell, report)
+            pixels, lost = _run(job, image, loaded, journal, where, tell, report)
         except BaseException:
             with suppress(FluorsrError):  # a disk that is full has been told of already
                 journal.flush()
@@ -189,7 +195,7 @@ def infer(
     totals = journal.totals()
     return Summary(
         source=str(source),
-        output=str(path),
+        output=str(output),
         model=loaded.spec.name,
         device=loaded.device,
         precision=loaded.precision,
@@ -248,7 +254,7 @@ def _run(
     image: Image,
     model: LoadedModel,
     journal: Journal,
-    workers: int,
+    where: Where,
     tell: Callable[[str], None],
     report: Callable[[Progress], None],
 ) -> tuple[int, int]:
@@ -262,21 +268,24 @@ def _run(
         return f"block {row} ({places[row]})" if places else f"block {row}"
 
     pixels = 0
-    with cluster(job, workers, image, model) as client:
-        window = Window(client, job.name, 2 * BLOCKS_AT_ONCE * workers, tell)
-        for stage, rows in stages:
-            finished = journal.done[rows.start : rows.stop]
-            done = int(finished.sum())
-            report(Progress(stage, done, len(rows)))
-            waiting = (row for row in rows if not finished[row - rows.start])
-            for results in window.run(waiting, describe):
-                for result in results:
-                    pixels += result.pixels
-                    journal.record(result.facts)
-                journal.flush_when_due()
-                done += len(results)
-                report(Progress(stage, done, len(rows), pixels))
-            journal.flush()
+    with cluster(where) as client:
+        if where.elsewhere:
+            probe(client, job, image, tell)
+        with opened_workshops(client, where, job, image, model):
+            window = Window(client, job.name, tell)
+            for stage, rows in stages:
+                finished = journal.done[rows.start : rows.stop]
+                done = int(finished.sum())
+                report(Progress(stage, done, len(rows)))
+                waiting = (row for row in rows if not finished[row - rows.start])
+                for results in window.run(waiting, describe):
+                    for result in results:
+                        pixels += result.pixels
+                        journal.record(result.facts)
+                    journal.flush_when_due()
+                    done += len(results)
+                    report(Progress(stage, done, len(rows), pixels))
+                journal.flush()
     return pixels, window.lost
 
 

@@ -26,7 +26,7 @@ from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
 from fluorsr.errors import BlocksFailedError, FluorsrError, InUseError
-from fluorsr.pipeline.worker import Failure, Result, work
+from fluorsr.pipeline.worker import BLOCKS_AT_ONCE, Failure, Result, work
 
 TRIES = 3
 MOST_FAILURES = 20
@@ -36,6 +36,10 @@ HANG_UNKNOWN_S = 3600.0
 """Before anything is measured."""
 
 TICK_S = 1.0
+RECOUNT_S = 5.0
+ROWS_A_WORKER = 2 * BLOCKS_AT_ONCE
+"""Half of them in work, half waiting, so that no worker waits for the coordinator."""
+
 FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 TOLD = 5
 """Failures told in full; the others by their row."""
@@ -52,16 +56,25 @@ class _Flight:
 class Window:
     """Runs rows of one job on a client; `lost` counts tries that failed, died or hung."""
 
-    def __init__(self, client: Client, name: str, size: int, tell: Callable[[str], None]) -> None:
+    def __init__(self, client: Client, name: str, tell: Callable[[str], None]) -> None:
         self.client = client
         self.name = name
-        self.size = size
         self.tell = tell
         self.lost = 0
         self._slowest = 0.0
         self._flying: dict[Any, _Flight] = {}
         self._done: SimpleQueue[Any] = SimpleQueue()
         self._failed: list[Failure] = []
+        self._counted = -RECOUNT_S
+        self._size = 1
+
+    @property
+    def size(self) -> int:
+        """Rows in flight: so many for each worker there is; workers come and go."""
+        if time.monotonic() - self._counted > RECOUNT_S:
+            self._counted = time.monotonic()
+            self._size = ROWS_A_WORKER * max(1, len(self.client.nthreads()))
+        return self._size
 
     def run(self, rows: Iterable[int], describe: Callable[[int], str]) -> Iterator[list[Result]]:
         """Yield the results of all rows as they come, in batches.

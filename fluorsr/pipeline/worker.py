@@ -30,7 +30,7 @@ from fluorsr.pipeline.journal import GROUP, BlockFacts
 from fluorsr.pipeline.lease import read_holder
 from fluorsr.pipeline.places import Places
 from fluorsr.pipeline.plan import Block, Plan
-from fluorsr.predict import Restored, restore_region, tile_pool
+from fluorsr.predict import Restored, available_threads, restore_region, tile_pool
 from fluorsr.restorer import Restorer
 from fluorsr.tiling.blend import crc32c
 
@@ -46,7 +46,12 @@ def open_frames(source: str, level: int, frames: Frames | None) -> Image:
 
 @dataclass(frozen=True)
 class Job:
-    """A run, as a worker process is told of it. `normalizations` maps an input channel to what was fitted on it."""
+    """A run, as a worker process is told of it.
+
+    normalizations   what was fitted, by input channel
+    threads          tiles at a time in each worker; 0: as many as the worker has threads
+    lease            the holder's name in the output's lease, without which no worker writes; None for a TIFF
+    """
 
     name: str
     source: str
@@ -90,7 +95,9 @@ class Failure:
 class Workshop:
     """Everything open that a block needs; `close` waits for the blocks in work and ends the tile threads."""
 
-    def __init__(self, job: Job, image: Image | None = None, model: LoadedModel | None = None) -> None:
+    def __init__(
+        self, job: Job, image: Image | None = None, model: LoadedModel | None = None, threads: int | None = None
+    ) -> None:
         self.job = job
         self.places = Places(job.plan.layout) if job.lease else None
         self.image = image or open_frames(job.source, job.level, job.frames)
@@ -105,7 +112,8 @@ class Workshop:
         self._slots = BoundedSemaphore(BLOCKS_AT_ONCE)
         self._closed = False
         self._open = ExitStack()
-        self.pool: ThreadPoolExecutor = self._open.enter_context(tile_pool(job.threads))
+        pool = tile_pool(threads or job.threads or available_threads())
+        self.pool: ThreadPoolExecutor = self._open.enter_context(pool)
 
     def close(self) -> None:
         self._closed = True

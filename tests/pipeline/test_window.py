@@ -57,7 +57,7 @@ class Rows:
 
         TASKS["job"] = work
         monkeypatch.setattr(module, "work", call)
-        self.window = Window(client, "job", 4, self.told.append)
+        self.window = Window(client, "job", self.told.append)
 
     def run(self, rows: int) -> None:
         for results in self.window.run(range(rows), lambda row: f"block {row}"):
