@@ -17,6 +17,7 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Make again what is damaged or missing.")] = False,
     source: Annotated[Path | None, typer.Option(help="For --repair: where the input is now, if it was moved.")] = None,
     model: Annotated[str | None, typer.Option(help="For --repair: where the model is now, if it was moved.")] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="For --repair: as in `fluorsr infer`.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as one JSON object.")] = False,
 ) -> None:
     """Re-read OUT and check every block against the run's record, and the pyramid against its level 0.
@@ -24,7 +25,7 @@ def verify(
     With --repair, blocks that are damaged or missing are restored again from the input, with the bytes they had.
     Exit code 0 where all is complete and unchanged, 1 where something is missing or damaged.
     """
-    found = library.verify(output, repair=repair, source=source, model=model)
+    found = library.verify(output, repair=repair, source=source, model=model, trust=trust)
     if as_json:
         print(json.dumps(found.to_json()))
     else:

@@ -41,13 +41,15 @@ def verify(
     repair: bool = False,
     source: str | Path | None = None,
     model: str | Path | None = None,
+    trust: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
     """Check an output of `fluorsr.infer`, and where `repair` is set, first make again what is damaged or missing.
 
     Every block recorded as done is read back and its CRC32C compared; each pyramid level must be the 2 x 2 mean of the
     level before or, above those written with the block, have its recorded CRC32C. Repairing goes on with the run as it
-    was begun, so it needs its input and model: `source` and `model` say where they are now, if not where they were.
+    was begun, so it needs its input and model: `source` and `model` say where they are now, if not where they were
+    (`trust` as in `fluorsr.infer`).
     What is made again has the bytes that it had. Raises NotFoundError where there is no such output or it holds no
     record, and whatever `fluorsr.infer` raises.
     """
@@ -58,7 +60,7 @@ def verify(
     if repair:
         call = Journal.open(path).call
         options = {**call["options"], "model": model or call["options"]["model"]}
-        repaired = infer(source or call["source"], path, **options, resume=True, verify=True).repaired
+        repaired = infer(source or call["source"], path, **options, trust=trust, resume=True, verify=True).repaired
     journal = Journal.open(path)
     image = open_image(path)
     layout = Layout(image.axes, image.shape, image.dtype.name, block=tuple(journal.fingerprint["block"]))
