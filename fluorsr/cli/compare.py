@@ -20,6 +20,7 @@ from fluorsr.evaluate.tables import claim, figure, heading, warning_lines, write
 from fluorsr.metrics.registry import METRICS
 from fluorsr.models.allocator import tune_allocator
 from fluorsr.pipeline.run import DEFAULT_MODEL
+from fluorsr.report.html import write_report
 
 Text = typer.Option
 
@@ -54,7 +55,7 @@ def compare(
     """Compare models and baselines on images whose truth is known.
 
     Every method restores every image whole. Means come with bootstrap intervals over images, differences with paired
-    tests. Tables (CSV, JSON, Markdown) and pictures are written to --out.
+    tests. A report (HTML), tables (CSV, JSON, Markdown) and pictures are written to --out.
     """
     tune_allocator()
     claim(out, overwrite=overwrite)
@@ -87,6 +88,7 @@ def compare(
             progress=lambda what, done, of: bar.update(task, description=escape(what), completed=done, total=of),
         )
     write_tables(found, out)
+    write_report(found, out / "report.html")
     if as_json:
         print(json.dumps(found.to_json()))
     else:
@@ -113,4 +115,4 @@ def _show(found: Comparison, out: Path) -> None:
         console.print(f"[yellow]about this protocol:[/] {escape(fault)}", soft_wrap=True, highlight=False)
     for line in warning_lines(found):
         console.print(f"[yellow]warning:[/] {escape(line[2:].replace('**', ''))}", soft_wrap=True, highlight=False)
-    console.print(f"tables and pictures are in {escape(str(out))}", soft_wrap=True, highlight=False)
+    console.print(f"report.html, tables and pictures are in {escape(str(out))}", soft_wrap=True, highlight=False)

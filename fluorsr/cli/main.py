@@ -18,6 +18,7 @@ from fluorsr.cli.export import export
 from fluorsr.cli.infer import infer
 from fluorsr.cli.info import info
 from fluorsr.cli.models import models
+from fluorsr.cli.report import report
 from fluorsr.cli.simulate import simulate
 from fluorsr.cli.train import train
 from fluorsr.cli.verify import verify
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-VERBS: tuple[Callable[..., None], ...] = (infer, verify, info, models, simulate, train, export, compare, demo)
+VERBS: tuple[Callable[..., None], ...] = (infer, verify, info, models, simulate, train, export, compare, report, demo)
 for verb in VERBS:
     app.command()(verb)
 app.add_typer(data, name="data")

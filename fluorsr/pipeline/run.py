@@ -124,7 +124,7 @@ def infer(
         block=block,
     )
     grouped = series.note(stored) if series else ""
-    notes = [*loaded.notes, *([grouped] if grouped else []), *warnings_before(image, loaded.spec, plan)]
+    notes = [*loaded.notes, *([grouped] if grouped else []), *warnings_before(image, loaded.spec, plan.layout.dtype)]
     for note in notes:
         tell(note)
     report(Progress("fit", 0, 1))
@@ -215,7 +215,7 @@ def infer(
         seconds=ended - started,
         restore_seconds=ended - restoring,
         megapixels_per_second=pixels / 1e6 / (ended - restoring),
-        notes=(*notes, *notes_after(plan, totals)),
+        notes=(*notes, *notes_after(plan.layout.dtype, totals)),
         repaired=repaired,
     )
 

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fluorsr.image import Image
-from fluorsr.pipeline.plan import Plan
 from fluorsr.restorer import RestorerSpec
 
 PIXEL_SIZE_TOLERANCE = 0.1
@@ -55,7 +54,7 @@ class Summary:
         return asdict(self)
 
 
-def warnings_before(image: Image, spec: RestorerSpec, plan: Plan) -> list[str]:
+def warnings_before(image: Image, spec: RestorerSpec, dtype: str) -> list[str]:
     """What a user should know before the run: a pixel size the model was not trained at, a dtype that changes."""
     notes = []
     size = image.pixel_size_um.get("x")
@@ -70,19 +69,19 @@ def warnings_before(image: Image, spec: RestorerSpec, plan: Plan) -> list[str]:
             f"the image's pixels are {size * 1000:.1f} nm, {spec.name} was trained at {trained * 1000:.1f} nm: more "
             "than 10 % apart, so what it restores cannot be trusted; resample the image or choose another model"
         )
-    if plan.layout.dtype != image.dtype.name:
-        notes.append(f"pixels are {image.dtype.name} and will be written as {plan.layout.dtype}")
+    if dtype != image.dtype.name:
+        notes.append(f"pixels are {image.dtype.name} and will be written as {dtype}")
     return notes
 
 
-def notes_after(plan: Plan, totals: tuple[int, int, int]) -> list[str]:
+def notes_after(dtype: str, totals: tuple[int, int, int]) -> list[str]:
     nonfinite, saturated, diverged = totals
     notes = []
     if nonfinite:
         notes.append(f"{nonfinite} NaN or infinite input pixels were taken as background")
     if saturated:
         notes.append(
-            f"{saturated} output pixels were clipped to the range of {plan.layout.dtype} "
+            f"{saturated} output pixels were clipped to the range of {dtype} "
             "(a sharper image has higher peaks and deeper valleys); --dtype float32 keeps them"
         )
     if diverged:

@@ -68,9 +68,14 @@ class Gallery:
     folder: Path
     names: set[str] = field(default_factory=set)
 
+    @classmethod
+    def beside(cls, page: Path) -> Gallery:
+        """Of the report at `page`: report.html has report_figures."""
+        return cls(page.with_name(f"{page.stem}_figures"))
+
     def add(self, figure: Figure, name: str, title: str, alternative: str) -> Chart:
         """Write a figure and return it for the page."""
-        return Chart(title, self.save(figure, name), alternative)
+        return Chart(title, self.save(figure, name).encode(), alternative)
 
     def save(self, figure: Figure, name: str) -> str:
         """Write a figure as SVG and PNG; returns the SVG."""
@@ -138,7 +143,8 @@ def draw_curves(
         )
     axes.set_xlabel(x_label, color=FAINT, fontsize=9)
     axes.set_ylabel(y_label, color=FAINT, fontsize=9)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2, frameon=False, fontsize=8.5)
+    if len(curves) > 1:
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2, frameon=False, fontsize=8.5)
     return figure
 
 

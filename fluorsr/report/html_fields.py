@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fluorsr.errors import InputError
+from fluorsr.errors import FluorsrError, InputError
 from fluorsr.metrics.frc import frc_curve
 from fluorsr.metrics.spectrum import power_spectrum
 from fluorsr.report.comparison import most_structured_line
 from fluorsr.report.figures import Panel, draw_row, new_figure
 from fluorsr.report.html_charts import Curve, Gallery, Level, draw_curves
-from fluorsr.report.html_images import most_structured_square
+from fluorsr.report.html_images import most_structured_square, side_for
 from fluorsr.report.html_page import INPUT, TRUTH, Chart, Field, Shown, finite_window
 
 BINS = 120
@@ -42,6 +42,7 @@ class Scene:
     truth       the name of the truth among them, or None;  chosen_by: the image that the square is chosen by
     left, right names at first left and right of the slider
     width_um    of the whole area along x; None where not known
+    where       what part of an image this is, where the scene itself was cut out of it
     """
 
     name: str
@@ -53,7 +54,7 @@ class Scene:
     left: str
     right: str
     width_um: float | None
-    remark: str = ""
+    where: str = ""
 
 
 def make_field(scene: Scene, side: int, gallery: Gallery) -> Field:
@@ -89,7 +90,7 @@ def make_field(scene: Scene, side: int, gallery: Gallery) -> Field:
     size = judge.shape[0] * coarse_size / f, judge.shape[1] * coarse_size / f
     line_y, (x0, x1) = most_structured_line(np.nan_to_num(judge.astype(np.float64), posinf=0, neginf=0), size)
     whole = judge.shape == reference.shape
-    remark = "The whole field." if whole else _where(y * finest, x * finest, cut * finest, scene)
+    where = "The whole field." if whole else _where(y * finest, x * finest, cut * finest, scene)
     made = Field(
         name=scene.name,
         images=shown,
@@ -100,7 +101,7 @@ def make_field(scene: Scene, side: int, gallery: Gallery) -> Field:
         window=finite_window(judge),
         line=(x0, line_y, x1, line_y),
         error_window=_error_window(shown, truth),
-        remark=f"{remark} {scene.remark}".strip(),
+        remark=scene.where or where,
         charts=field_charts(scene.name, shown, scene.truth, unit, gallery),
     )
     _draw_picture(made, gallery)
@@ -235,6 +236,22 @@ def _draw_picture(field: Field, gallery: Gallery) -> None:
             if errors is not None:
                 draw_row([place], [Panel(errors, "")], (height, width), (-reach, reach), "RdBu_r")
     gallery.save(figure, f"images {field.name}")
+
+
+def fields_of(scenes: list[Scene], gallery: Gallery, warnings: list[str]) -> list[Field]:
+    """The scenes as fields, cut so that all their images together keep within the page's budget."""
+    areas = [
+        (image.shape[1] / max(other.shape[1] for other in scene.images.values())) ** 2
+        for scene in scenes
+        for image in scene.images.values()
+    ]
+    side, fields = side_for(areas), []
+    for scene in scenes:
+        try:
+            fields.append(make_field(scene, side, gallery))
+        except FluorsrError as error:
+            warnings.append(f"{scene.name} is not shown: {error}")
+    return fields
 
 
 def scene_colors(names: Sequence[str], methods: dict[str, str], truth: str | None) -> dict[str, str]:

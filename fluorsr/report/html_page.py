@@ -100,16 +100,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture of curves as SVG text; `alternative` says in words what it shows."""
+    """A picture: an SVG or PNG file's bytes; `alternative` says in words what it shows. `wide` ones fill the page."""
 
     title: str
-    svg: str
+    data: bytes
     alternative: str
+    kind: Literal["svg+xml", "png"] = "svg+xml"
+    wide: bool = False
 
     @property
     def source(self) -> str:
         """As the address of an image. In an <img> no SVG can run anything."""
-        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode("ascii")
+        return f"data:image/{self.kind};base64," + base64.b64encode(self.data).decode("ascii")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from fluorsr.evaluate.results import (
     Score,
     Summary,
 )
+from fluorsr.report.html_charts import Gallery
 
 METRICS = (
     MetricInfo("lpips", "LPIPS", 3, False),
@@ -105,3 +106,9 @@ def compare_in() -> Callable[..., Comparison]:
 def comparison(tmp_path: Path) -> Callable[..., Comparison]:
     """The same in tmp_path."""
     return partial(_compare, tmp_path)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts are made but not drawn, which is what takes the time of a report."""
+    monkeypatch.setattr(Gallery, "save", lambda gallery, figure, name: "<svg xmlns='http://www.w3.org/2000/svg'/>")

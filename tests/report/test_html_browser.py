@@ -21,6 +21,7 @@ from PIL import Image
 
 from fluorsr.evaluate.results import Comparison
 from fluorsr.report.html import write_report
+from fluorsr.report.html_page import Field, Page, Shown, write_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser; pip install playwright")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -386,6 +387,19 @@ def test_it_prints_without_controls_and_with_its_images(opened: Open) -> None:
     assert page.locator("#stage").is_visible()
     assert page.locator("th button").first.is_visible()
     assert len(page.pdf(format="A4")) > 50_000
+
+
+def test_images_without_a_truth_offer_no_errors(chromium: Any, tmp_path: Path) -> None:
+    shown = [Shown(name, np.eye(20) * scale, 0.1, "#000000") for name, scale in (("input", 1), ("restored", 2))]
+    field = Field("one", shown, "px", 0, 1, None, (0, 1), (0, 0, 1, 1))
+    path = tmp_path / "page.html"
+    write_page(Page("kind", "title", [], fields=[field]), path)
+    page = chromium.new_page(viewport=PHONE)
+    page.goto(path.as_uri())
+    page.wait_for_selector("body[data-ready=yes]")
+    assert page.locator("#errors-choice").is_hidden()
+    assert page.locator("#crops canvas").count() == 2
+    page.close()
 
 
 def test_a_report_without_images_opens_too(

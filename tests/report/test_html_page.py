@@ -61,7 +61,7 @@ class Tags(HTMLParser):
 def page_of(name: str) -> Page:
     """A page with `name` wherever a name can stand."""
     shown = Shown(name, np.arange(12.0).reshape(3, 4), 0.1, "#000000", name)
-    chart = Chart(name, "<svg xmlns='http://www.w3.org/2000/svg'/>", name)
+    chart = Chart(name, b"<svg xmlns='http://www.w3.org/2000/svg'/>", name)
     return Page(
         kind=name,
         title=name,

@@ -15,9 +15,8 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from fluorsr.errors import NotFoundError
 from fluorsr.evaluate.results import Comparison, PairedTest
-from fluorsr.report.html import report_comparison, write_report
+from fluorsr.report.html import report, write_report
 from fluorsr.report.html_charts import Gallery
 from fluorsr.report.html_fields import Scene, make_field
 from fluorsr.report.html_tables import caption, every_image, groups, pairwise, ranking
@@ -60,12 +59,14 @@ def test_a_caption_names_figures_with_their_units(comparison: Made) -> None:
     assert caption(values, comparison().metrics) == "PSNR 34.00 dB, light 1.00"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_says_what_was_found(comparison: Made, tmp_path: Path) -> None:
     page = write_report(replace(comparison(), pictures=()), tmp_path / "report.html").read_text("utf-8")
     assert "sharp ranks first of 3 by LPIPS. Its lead over soft is more than chance (p = 0.03)." in page
     assert "sharp, a 1, a 2, b 1: was not trained on this" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_lead_that_may_be_chance_is_called_so(comparison: Made, tmp_path: Path) -> None:
     test = PairedTest("lpips", "sharp", "soft", 3, -0.1, -0.2, 0.1, 0.25, 0.5, "")
     path = tmp_path / "report.html"
@@ -75,6 +76,7 @@ def test_a_lead_that_may_be_chance_is_called_so(comparison: Made, tmp_path: Path
     assert "Whether its lead over soft is more than chance was not tested." in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_fields_take_groups_in_turn_and_hold_every_image(comparison: Made, tmp_path: Path) -> None:
     fields = fields_of(write_report(comparison(), tmp_path / "report.html"))
     assert [field["name"] for field in fields] == ["a 1", "b 1", "a 2"]
@@ -92,6 +94,7 @@ def test_every_chart_stands_beside_as_svg_and_png(comparison: Made, tmp_path: Pa
         assert matplotlib.image.imread(folder / f"{stem}.png")[..., :3].std() > 0.01
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_pictures_that_are_missing_or_do_not_fit_are_left_out_and_named(comparison: Made, tmp_path: Path) -> None:
     made = comparison(("a 1", "a 2"))
     (tmp_path / "0-soft.ome.tif").unlink()
@@ -106,18 +109,18 @@ def test_pictures_that_are_missing_or_do_not_fit_are_left_out_and_named(comparis
     assert "a 2: the picture of soft is not shown: it is 50 x 96 pixels, and the truth&#39;s 96 x 96 are no" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_pictures_the_figures_stand_alone(comparison: Made, tmp_path: Path) -> None:
     page = write_report(replace(comparison(), pictures=()), tmp_path / "report.html").read_text("utf-8")
     assert 'id="viewer"' not in page
     assert "Ranking by LPIPS" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_folder_is_reported_from_its_json(comparison: Made, tmp_path: Path) -> None:
     comparison(("a 1",)).save(tmp_path / "comparison.json")
-    assert report_comparison(tmp_path, None) == tmp_path / "report.html"
+    assert report(tmp_path) == report(tmp_path / "comparison.json") == tmp_path / "report.html"
     assert len(fields_of(tmp_path / "report.html")) == 1
-    with pytest.raises(NotFoundError, match=r"comparison.json does not exist; fluorsr compare writes it"):
-        report_comparison(tmp_path / "report_figures", None)
 
 
 def scene(images: dict[str, NDArray[np.float32]], **change: Any) -> Scene:
@@ -126,6 +129,7 @@ def scene(images: dict[str, NDArray[np.float32]], **change: Any) -> Scene:
     return replace(usual, **change)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_fits_are_those_of_numpy(images: dict[str, NDArray[np.float32]], tmp_path: Path) -> None:
     field = make_field(scene(images), 96, Gallery(tmp_path))
     shown = {one.name: one for one in field.images}
@@ -136,6 +140,7 @@ def test_fits_are_those_of_numpy(images: dict[str, NDArray[np.float32]], tmp_pat
     assert shown["target"].fit is None
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_crops_of_all_images_cover_the_same_place(images: dict[str, NDArray[np.float32]], tmp_path: Path) -> None:
     field = make_field(scene(images), 33, Gallery(tmp_path))
     shown = {one.name: one.pixels for one in field.images}
@@ -146,12 +151,14 @@ def test_crops_of_all_images_cover_the_same_place(images: dict[str, NDArray[np.f
     assert "of 96 x 96 pixels: the square in which the target varies most." in field.remark
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_first_line_crosses_what_there_is_to_see(images: dict[str, NDArray[np.float32]], tmp_path: Path) -> None:
     x0, y0, x1, y1 = make_field(scene(images), 96, Gallery(tmp_path)).line
     assert y0 == y1
     assert x0 <= 30.5 * 0.03 <= x1  # the bright line stands at pixel 30
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_odd_pixels_and_odd_fields_still_make_a_page(images: dict[str, NDArray[np.float32]], tmp_path: Path) -> None:
     broken = {name: image.copy() for name, image in images.items()}
     broken["soft"][3, 4] = np.nan

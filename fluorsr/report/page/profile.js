@@ -49,7 +49,7 @@ function drawProfile(place, images, line, unit) {
     svg.append(element("line", { class: "grid", x1: left, x2: right, y1: y(tick), y2: y(tick) }));
     svg.append(element("text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, short(tick)));
   }
-  for (const tick of ticks(0, at[at.length - 1], width / 75)) {
+  for (const tick of ticks(0, at[at.length - 1], Math.min(10, width / 75))) {
     svg.append(element("text", { x: x(tick), y: bottom + 16, "text-anchor": "middle" }, short(tick)));
   }
   svg.append(element("text", { x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, `along the line (${unit})`));
