@@ -21,8 +21,10 @@ def export(
     to: Annotated[str, Option(help=f"{', '.join(FORMATS)}.")] = "torchscript",
     out: Annotated[Path | None, Option(help="File to write. Default the model's name here.")] = None,
     tile: Annotated[int | None, Option(help="Tile of `infer` in input pixels, halo included. Default chosen.")] = None,
-    precision: Annotated[str, Option(help="fp32 or bf16, which the network computes in.")] = "fp32",
-    normalise: Annotated[str, Option(help="What `infer` maps to 0 and 1: frame, running, or LOW,HIGH.")] = "frame",
+    precision: Annotated[str | None, Option(help="fp32 or bf16, which the network computes in. Default fp32.")] = None,
+    normalise: Annotated[
+        str | None, Option(help="What `infer` maps to 0 and 1: frame, running, or LOW,HIGH. Default frame.")
+    ] = None,
     check_file: Annotated[
         Path | None, Option("--check", metavar="FILE", help="Compare an exported file with its model instead.")
     ] = None,
@@ -38,7 +40,8 @@ def export(
         raise typer.Exit(0 if parity.holds else 1)
     if model is None:
         raise InputError("name a model to export (`fluorsr models` lists them), or a file to compare: --check FILE")
-    path = export_model(model, to, out, tile=tile, precision=precision, normalise=normalise)
+    options = {"tile": tile, "precision": precision, "normalise": normalise}
+    path = export_model(model, to, out, **{name: value for name, value in options.items() if value is not None})
     console.print(
         f"{path}: {path.stat().st_size / 1e6:.2f} MB; compare it with its model: fluorsr export --check {path}"
     )

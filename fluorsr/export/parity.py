@@ -18,8 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fluorsr.errors import InputError
+from fluorsr.errors import InputError, NotFoundError
+from fluorsr.export.onnx import OnnxFile
 from fluorsr.export.source import Source, open_source
+from fluorsr.export.torch_export import load_torch
 from fluorsr.export.torchscript import PARITY, tiling
 from fluorsr.image import Image, PlaneIndex
 from fluorsr.models.network import Network, SeededNetwork
@@ -79,7 +81,29 @@ def open_torchscript(path: Path) -> Exported:
     return Exported(program, file.notes, program)
 
 
-OPENERS: dict[str, Callable[[Path], Exported]] = {".ts": open_torchscript, ".pt": open_torchscript}
+def open_onnx(path: Path) -> Exported:
+    """An ONNX file, in ONNX Runtime."""
+    file = OnnxFile(path.read_bytes(), path.name)
+    return Exported(file.forward, file.notes)
+
+
+def open_torch_export(path: Path) -> Exported:
+    """A torch.export package."""
+    module, notes = load_torch(path)
+
+    def forward(*given: Tensor | int) -> Tensor:
+        restored: Tensor = module(*(torch.as_tensor(value) for value in given))
+        return restored
+
+    return Exported(forward, notes)
+
+
+OPENERS: dict[str, Callable[[Path], Exported]] = {
+    ".ts": open_torchscript,
+    ".pt": open_torchscript,
+    ".onnx": open_onnx,
+    ".pt2": open_torch_export,
+}
 """Suffix -> how such a file is opened."""
 
 
@@ -90,6 +114,8 @@ def check(path: str | Path, model: str | Path | None = None, *, count: int = 20,
     Raises InputError for a file of another suffix or without a model's name, and what opening either raises.
     """
     path = Path(path)
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {path}")
     if path.suffix not in OPENERS:
         raise InputError(f"{path.name} is not an exported model; its suffix must be one of {', '.join(OPENERS)}")
     exported = OPENERS[path.suffix](path)
@@ -111,7 +137,7 @@ def _compare_forward(
     exported: Exported, source: Source, height: int, width: int, rng: np.random.Generator
 ) -> Comparison:
     spec = source.spec
-    height, width = (-(-n // spec.multiple) * spec.multiple for n in (height, width))
+    height, width = (max(2, -(-n // spec.multiple)) * spec.multiple for n in (height, width))
     tiles = torch.from_numpy(rng.random((1, spec.frames, height, width), np.float32))
     sample = (torch.from_numpy(rng.integers(-99, 99, (1, 2))), 7) if spec.stochastic else ()
     with torch.inference_mode():

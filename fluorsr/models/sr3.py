@@ -308,7 +308,7 @@ def interpolate(images: Tensor, scale: int) -> Tensor:
     if scale == 1:
         return images
     batch, channels, height, width = images.shape
-    taps = torch.arange(-2, 3.0)
+    taps = torch.arange(-2.0, 3.0)
     places = (torch.arange(scale) + 0.5) / scale - 0.5
     weights = _keys((places[:, None] - taps).abs())  # [scale, 5]
     kernel = torch.einsum("ai,bj->abij", weights, weights).reshape(scale * scale, 1, 5, 5)

@@ -32,8 +32,7 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
             torch.manual_seed(1)
             config = SMALL.get(architecture, {})
             module = build(architecture, config).eval()
-            stochastic = bool(getattr(module, "stochastic", False))
-            spec = RestorerSpec(architecture, **vars(measure_module(module)), stochastic=stochastic)
+            spec = RestorerSpec(architecture, **vars(measure_module(module)))
             path = tmp_path_factory.mktemp("weights") / f"{architecture}.safetensors"
             save_weights(path, module, architecture=architecture, config=config, spec=spec, notes={})
             made[architecture] = path

@@ -1,0 +1,35 @@
+// The one place that knows LibTorch: a file of `fluorsr export --to torchscript`, and its forward.
+#pragma once
+
+#include "view.hpp"
+
+#include <memory>
+#include <string>
+
+namespace fluorsr::host {
+
+// What the exported program says of itself; see fluorsr/export/program.py.
+struct Facts {
+    Index frames, scale, halo, multiple, tile, overlap;
+    double percent_low, percent_high;
+};
+
+class Network {
+public:
+    // Throws std::runtime_error with what is wrong with the file or the device.
+    Network(const std::string& path, const std::string& device);
+    ~Network();
+
+    const Facts& facts() const { return facts_; }
+
+    // One normalised tile [frames, height, width] whose first pixel is (y, x) of the image, into
+    // [scale * height, scale * width]. Safe to call from several threads.
+    void forward(const float* tile, Index height, Index width, Index y, Index x, Index seed, float* out) const;
+
+private:
+    struct Program;
+    std::unique_ptr<Program> program_;
+    Facts facts_;
+};
+
+}  // namespace fluorsr::host

@@ -1,0 +1,229 @@
+"""fluorsr-host and its C library against fluorsr-infer. Built by tools/host.sh; FLUORSR_HOST names another build."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import struct
+import subprocess
+import time
+from multiprocessing import shared_memory
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import tifffile
+import torch
+
+from fluorsr.export.torchscript import export_torchscript
+from fluorsr.models.architectures import build
+from fluorsr.models.reach import measure_module
+from fluorsr.models.weights import save_weights
+from fluorsr.normalize import Normalization
+from fluorsr.pipeline.memory import restore
+from fluorsr.restorer import RestorerSpec
+
+BUILD = Path(os.environ.get("FLUORSR_HOST") or Path(__file__).parents[2] / "build/host")
+pytestmark = pytest.mark.skipif(
+    not (BUILD / "fluorsr-host").is_file(), reason="fluorsr-host is not built: bash tools/host.sh builds it"
+)
+HEADER = struct.Struct("<8s4I2Q")
+
+
+def frames(count, size, dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.poisson(rng.gamma(0.5, 60, (count, *size))).clip(0, 255).astype(dtype)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Name -> exported file: one frame at scale 2, and three frames of a pooling network that needs even tiles."""
+    folder = tmp_path_factory.mktemp("host")
+    for name, architecture, config in (
+        ("edsr", "edsr", {"blocks": 1, "width": 4}),
+        ("sim", "unet_sim", {"frames": 3, "widths": (4, 8)}),
+    ):
+        torch.manual_seed(0)
+        module = build(architecture, config).eval()
+        spec = RestorerSpec(name, **vars(measure_module(module)))
+        weights = folder / f"{name}.safetensors"
+        save_weights(weights, module, architecture=architecture, config=config, spec=spec, notes={})
+        export_torchscript(weights, folder / f"{name}.ts", tile=96)
+    return folder
+
+
+def host(*arguments, data=None, fails=False):
+    done = subprocess.run(
+        [BUILD / "fluorsr-host", *map(str, arguments)], input=data, capture_output=True, check=False, timeout=120
+    )
+    assert (done.returncode != 0) == fails, done.stderr.decode()
+    return done.stdout, done.stderr.decode()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("size", [(130, 71), (1, 5), (96, 96)])
+def test_the_same_bits_as_fluorsr_infer(models, dtype, size, tmp_path):
+    pixels = frames(1, size, dtype)[0]
+    tifffile.imwrite(tmp_path / "in.tif", pixels)
+    expected = restore(pixels, models / "edsr.ts", precision="fp32", tile=64).data
+    for threads in (1, 3):
+        options = ("--tile", 64, "--threads", threads)
+        host(models / "edsr.ts", "--in", tmp_path / "in.tif", "--out", tmp_path / "out.tif", *options)
+        found = tifffile.imread(tmp_path / "out.tif")
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_series_of_raw_frames_through_a_pooling_network(models, tmp_path):
+    series = frames(6, (50, 44), "uint16")
+    tifffile.imwrite(tmp_path / "in.tif", series, photometric="minisblack")
+    _, report = host(models / "sim.ts", "--in", tmp_path / "in.tif", "--out", tmp_path / "out.tif", "--tile", 48)
+    assert json.loads(report)["frames"] == 2
+    found = tifffile.imread(tmp_path / "out.tif")
+    for i in range(2):
+        one = restore(series[3 * i : 3 * i + 3], models / "sim.ts", precision="fp32", tile=48, frames_axis="z")
+        np.testing.assert_array_equal(found[i], one.to_numpy().squeeze())
+
+
+def test_standard_input_and_fixed_normalisation(models):
+    pixels = frames(3, (40, 33), "uint16")
+    options = ("--size", "40x33", "--type", "uint16", "--normalise", "3,180.5")
+    out, report = host(models / "edsr.ts", "--in", "-", "--out", "-", *options, data=pixels.tobytes())
+    found = np.frombuffer(out, "uint16").reshape(3, 80, 66)
+    with torch.inference_mode():
+        program = torch.jit.load(models / "edsr.ts")
+        program.memory, program.low, program.high = 0, 3.0, 180.5
+        expected = program.infer(torch.from_numpy(pixels)[:, None])[:, 0].numpy()
+    np.testing.assert_array_equal(found, expected)
+    assert json.loads(report)["skipped"] == 0
+    assert Normalization(3, 180.5).scale == 177.5
+
+
+def test_live_takes_the_newest_frame_and_counts_the_others(models):
+    """Shared memory both ways, with a producer that is much faster than the model."""
+    size, count = (192, 192), 60
+    name_in, name_out = f"fsr-in-{os.getpid()}", f"fsr-out-{os.getpid()}"
+    memory = shared_memory.SharedMemory(name_in, create=True, size=64 + 2 * size[0] * size[1])
+    try:
+        view = np.frombuffer(memory.buf, np.uint16, offset=64, count=size[0] * size[1]).reshape(size)
+        HEADER.pack_into(memory.buf, 0, b"FSRSHM01", 1, 1, *size, 0, 0)
+        process = subprocess.Popen(
+            [
+                BUILD / "fluorsr-host",
+                models / "edsr.ts",
+                "--in",
+                f"shm:/{name_in}",
+                "--out",
+                f"shm:/{name_out}",
+                "--live",
+            ],
+            stderr=subprocess.PIPE,
+        )
+        for i in range(count):
+            struct.pack_into("<Q", memory.buf, 24, 2 * i + 1)
+            view[:] = i
+            struct.pack_into("<Q", memory.buf, 24, 2 * i + 2)
+            time.sleep(0.02)
+        struct.pack_into("<Q", memory.buf, 32, 1)
+        report = json.loads(process.communicate(timeout=60)[1])
+        restored = shared_memory.SharedMemory(name_out)
+        _, kind, channels, height, width, sequence, closed = HEADER.unpack_from(restored.buf, 0)
+        assert (kind, channels, height, width, closed) == (1, 1, 384, 384, 1)
+        last = np.frombuffer(restored.buf, np.uint16, offset=64, count=height * width).max()
+        del view
+        restored.close()
+        restored.unlink()
+    finally:
+        memory.close()
+        memory.unlink()
+    assert sequence == 2 * report["frames"]
+    assert report["frames"] + report["skipped"] == count
+    assert last >= count - 2  # a constant frame is restored to about itself: the newest was
+
+
+def test_a_long_stream_takes_no_more_memory(models):
+    pixels = frames(1, (64, 64), "uint16")[0].tobytes()
+    process = subprocess.Popen(
+        [
+            BUILD / "fluorsr-host",
+            models / "edsr.ts",
+            "--in",
+            "-",
+            "--out",
+            "/dev/null",
+            "--size",
+            "64x64",
+            "--type",
+            "uint16",
+        ],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    resident = []
+    for _ in range(4):
+        for _ in range(100):
+            process.stdin.write(pixels)
+        process.stdin.flush()
+        resident.append(psutil.Process(process.pid).memory_info().rss)
+    report = json.loads(process.communicate(timeout=100)[1])
+    assert report["frames"] == 400
+    assert resident[-1] - resident[1] < 8 * 2**20
+
+
+def test_the_c_interface_from_another_language(models):
+    library = ctypes.CDLL(str(BUILD / "libfluorsr_host.so"))
+    library.fsr_open.restype = ctypes.c_void_p
+    library.fsr_last_error.restype = ctypes.c_char_p
+    assert library.fsr_open(b"nowhere.ts", b"cpu") is None
+    assert b"nowhere.ts cannot be loaded as TorchScript on cpu" in library.fsr_last_error()
+    assert library.fsr_open(str(models / "edsr.ts").encode(), b"gpu") is None
+    assert b"gpu" in library.fsr_last_error()
+    model = ctypes.c_void_p(library.fsr_open(str(models / "edsr.ts").encode(), b"cpu"))
+    assert (library.fsr_frames(model), library.fsr_scale(model)) == (1, 2)
+    assert library.fsr_set_tile(model, ctypes.c_int64(3)) == -1
+    assert b"tile" in library.fsr_last_error()
+    assert library.fsr_set_threads(model, 0) == -1
+    assert library.fsr_set_normalisation(model, ctypes.c_double(5), ctypes.c_double(5)) == -1
+    assert library.fsr_set_tile(model, ctypes.c_int64(64)) == 0
+    assert library.fsr_set_threads(model, 2) == 0
+    pixels = frames(1, (90, 70), "uint16")[0]
+    restored = np.empty((180, 140), np.uint16)
+    args = (ctypes.c_int64(90), ctypes.c_int64(70), restored.ctypes.data_as(ctypes.c_void_p))
+    assert library.fsr_restore(model, None, 1, *args) == -1
+    assert library.fsr_last_error() == b"frames is NULL"
+    assert library.fsr_restore(model, pixels.ctypes.data_as(ctypes.c_void_p), 1, *args) == 0
+    np.testing.assert_array_equal(restored, restore(pixels, models / "edsr.ts", precision="fp32", tile=64).data)
+    library.fsr_close(model)
+
+
+def test_faults_are_told(models, tmp_path, save_script):
+    model = models / "edsr.ts"
+    pixels = frames(2, (20, 30), "uint16")
+    tifffile.imwrite(tmp_path / "in.tif", pixels, photometric="minisblack")
+    whole = (tmp_path / "in.tif").read_bytes()
+    for name, content, message in (
+        ("short", whole[:-5], "is truncated or damaged"),
+        ("tiny", b"II*\0", "is too short for a TIFF"),
+        ("big", b"II+\0" + whole[4:], "is not a classic TIFF"),
+    ):
+        (tmp_path / f"{name}.tif").write_bytes(content)
+        assert message in host(model, "--in", tmp_path / f"{name}.tif", "--out", "-", fails=True)[1]
+    tifffile.imwrite(tmp_path / "packed.tif", pixels, compression="zlib")
+    assert "is compressed" in host(model, "--in", tmp_path / "packed.tif", "--out", "-", fails=True)[1]
+    foreign = save_script(torch.nn.Conv2d(1, 1, 1), tmp_path / "foreign.pt")
+    assert "was not written by `fluorsr export" in host(foreign, "--in", "-", "--out", "-", fails=True)[1]
+    ends = ("--in", tmp_path / "in.tif", "--out", "-")
+    for options, message in (
+        (("--tile", "7"), "tile"),
+        (("--tile", "x"), "is no whole number"),
+        (("--normalise", "5"), "must be LOW,HIGH"),
+        (("--frames", "5"), "there is no option --frames"),
+        (("--threads",), "--threads needs a value"),
+    ):
+        assert message in host(model, *ends, *options, fails=True)[1]
+    assert "need their size" in host(model, "--in", "-", "--out", "-", fails=True)[1]
+    out = host(model, "--in", "-", "--out", "-", "--size", "9x9", "--type", "uint8", data=b"12345", fails=True)[1]
+    assert "ends in the middle of a frame" in out
+    assert "cannot open the shared memory" in host(model, "--in", "shm:/none-here", "--out", "-", fails=True)[1]
