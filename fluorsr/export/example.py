@@ -20,7 +20,10 @@ def example_input(spec: RestorerSpec) -> tuple[Tensor, ...]:
 
 
 def free_sizes(spec: RestorerSpec) -> tuple[dict[int, Any] | None, ...]:
-    """For torch.export: batch, y and x may change, y and x in steps of `multiple`, two at least (one is a case of its own there)."""
+    """For torch.export: batch, y and x may change, y and x in steps of `multiple`.
+
+    Two steps at least: torch.export takes a size of one for a case of its own.
+    """
     m, batch = spec.multiple, Dim("batch")
     y, x = (Dim(f"{axis}_steps", min=2, max=2**20) for axis in "yx")
     tiles = {0: batch, 2: m * y if m > 1 else y, 3: m * x if m > 1 else x}

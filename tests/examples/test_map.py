@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FILE = re.compile(r"[\w.-]+\.(?:py|pyi|hpp|cpp|sh|txt)$")
+FILE = re.compile(r"[\w.-]+\.(?:py|pyi|hpp|h|cpp|sh|txt)$")
 
 
 def files_on_the_map() -> set[str]:
