@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
@@ -83,7 +83,7 @@ class RestorerSpec:
 
 
 class Restorer(Protocol):
-    """Anything that restores tiles."""
+    """Anything that restores tiles. One that needs facts about the whole plane is a MeasuringRestorer as well."""
 
     @property
     def spec(self) -> RestorerSpec: ...
@@ -96,4 +96,24 @@ class Restorer(Protocol):
         seed     of the noise, for stochastic restorers; a pixel's noise depends on it and its global position only
         returns  [B, 1, scale * Y, scale * X] float32
         """
+        ...
+
+
+@runtime_checkable
+class MeasuringRestorer(Restorer, Protocol):
+    """A Restorer that measures each plane once, on a part of it, before its tiles are restored.
+
+    So tiles of one plane agree, and what was measured goes into the run's record.
+    """
+
+    def measure(self, frames: Tensor, origin: tuple[int, int]) -> dict[str, Any]:
+        """Measure a plane on a part of it: plain JSON values.
+
+        frames   [frames, Y, X] float32, normalised as tiles are;  origin  global (y, x) of its first pixel
+        Raises InputError where there is nothing to measure.
+        """
+        ...
+
+    def measured(self, facts: dict[str, Any]) -> Restorer:
+        """The restorer of a plane of which `measure` told `facts`."""
         ...

@@ -15,7 +15,8 @@ The sums are in fluorsr.classical.sim_scene.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +40,10 @@ STEP_ERROR = math.radians(15)
 
 ZOOM = (0.2, 0.05, 0.012, 0.003, 0.0007)
 """Steps of the refinement, in frequency steps of the field."""
+
+
+class NoStripesError(InputError):
+    """The frames show no stripes that stand out of their noise."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,17 @@ class SimParameters:
         m = torch.arange(1, self.modulation.shape[1] + 1, dtype=torch.float64)
         return self.phase_rad[:, :, None] * m + self.offset_rad[:, None]
 
+    def to_json(self) -> dict[str, Any]:
+        """A dict of lists, the periods and angles with them for people to read; `from_json` inverts it."""
+        values = {name: each.tolist() for name, each in vars(self).items()}
+        return {"period_nm": self.period_nm.tolist(), "angle_deg": self.angle_deg.tolist(), **values}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> SimParameters:
+        """Rebuild from `to_json`'s dict."""
+        names = [each.name for each in fields(cls)]
+        return cls(**{name: torch.tensor(values[name], dtype=torch.float64) for name in names})
+
     def moved(self, y_um: float, x_um: float) -> SimParameters:
         """The same stripes seen from a pixel grid whose (0, 0) lies at (y, x) of this one."""
         turn = 2 * math.pi * (self.wave_per_um @ torch.tensor([y_um, x_um], dtype=torch.float64))
@@ -107,12 +123,12 @@ def estimate_parameters(
     wave_per_um  [A, 2] the pattern vectors where they are known, as for dark frames from bright ones of the same
                  microscope: taken as they are, and only phases, brightness and modulation are measured
     rounds       of steps 2 to 4; after one, phases are right to some 5 degrees, which tells whether frames are in order
-    Raises InputError where the frames are too few, too small or not finite, or show no structure or no
-    stripes above their noise.
+    Raises InputError where the frames are too few, too small or not finite, and NoStripesError where they show no
+    structure, no stripes above their noise, or periods that differ too much between the angles to be one microscope's.
     """
     scene = Scene(frames, optics, beams - 1)
     if scene.empty:
-        raise InputError(
+        raise NoStripesError(
             "the frames hold no structure above their noise, so no stripes can be measured; give parameters from "
             "brighter frames of the same microscope"
         )
@@ -120,7 +136,7 @@ def estimate_parameters(
     if wave_per_um is None:
         waves, strength = _find(scene, nominal, *_reach(optics, beams - 1, period_um))
         if float(strength.min()) < LEAST_STRENGTH:
-            raise InputError(
+            raise NoStripesError(
                 f"the stripes do not stand out: strength {', '.join(f'{s:.1f}' for s in strength.tolist())} at the "
                 f"angles, and chance alone gives up to {LEAST_STRENGTH}; give period_um, or parameters from brighter "
                 "frames of the same microscope"
@@ -141,7 +157,20 @@ def estimate_parameters(
             waves = torch.stack([_refine(each, wave, scene) for each, wave in zip(products, waves, strict=True)])
         measured = SimParameters(waves, *_measure(scene, waves, separated, measured), strength)
     assert measured is not None
+    if wave_per_um is None:
+        _check_periods(measured)
     return measured
+
+
+def _check_periods(measured: SimParameters) -> None:
+    """Chance peaks lie anywhere; one microscope's periods differ by a few per cent at most."""
+    period = measured.period_nm
+    if float(period.max() / period.min()) > 1 + SAME_PERIOD:
+        raise NoStripesError(
+            f"no stripes were found: the clearest at each angle have periods of "
+            f"{', '.join(f'{each:.0f}' for each in period.tolist())} nm, and one microscope's differ by at most "
+            f"{100 * SAME_PERIOD:.0f} %; give period_um, or parameters from brighter frames of the same microscope"
+        )
 
 
 def pattern_strength(

@@ -13,6 +13,7 @@ from rich.table import Table
 
 import fluorsr.pipeline.run as library
 import fluorsr.pipeline.summary as told
+from fluorsr.cli.settings import parse_settings
 from fluorsr.errors import InputError
 from fluorsr.pipeline.cluster import read_slurm, slurm_script
 
@@ -23,7 +24,8 @@ def infer(
     source: Annotated[Path, typer.Argument(metavar="IN", help="OME-Zarr (0.4, 0.5), zarr array, TIFF or OME-TIFF.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="OME-Zarr; or .tif for a small image.")],
     model: Annotated[
-        str, Text(help="A shipped model (`fluorsr models` lists them) or a file: .safetensors, TorchScript.")
+        str,
+        Text(help="A shipped model or a classical method (`fluorsr models`), or a file: .safetensors, TorchScript."),
     ] = library.DEFAULT_MODEL,
     device: Annotated[str, Text(help="auto, cpu, cuda or cuda:N.")] = "auto",
     precision: Annotated[str, Text(help="auto, fp32 or bf16. auto takes bf16 where it is fast and true.")] = "auto",
@@ -38,6 +40,11 @@ def infer(
     level: Annotated[int, Text(help="Resolution level of an OME-Zarr to read.")] = 0,
     frames_axis: Annotated[str | None, Text(help="Axis that holds a SIM model's raw frames: z, c, t or q.")] = None,
     frames: Annotated[str | None, Text(help="Which frames a SIM model is given: `0,5,10 of 15`. Default all.")] = None,
+    frame_order: Annotated[str, Text(help="angle or phase: which of them changes slowest along it.")] = "angle",
+    check_frames: Annotated[bool, Text(help="Look whether the frames are what was declared.")] = True,
+    setting: Annotated[
+        list[str] | None, Text("--set", metavar="KEY=VALUE", help="Option of a classical method: `iterations=20`.")
+    ] = None,
     tile: Annotated[int | None, Text(help="Tile in input pixels. Default chosen.")] = None,
     overlap: Annotated[int | None, Text(help="Cross-fade between tiles. Default 0 where the model is exact.")] = None,
     batch: Annotated[int | None, Text(help="Tiles a model call. Default 1 on a CPU, 8 on a GPU.")] = None,
@@ -97,6 +104,9 @@ def infer(
                 region=region,
                 frames_axis=frames_axis,
                 frames=frames,
+                frame_order=frame_order,
+                check_frames=check_frames,
+                options=parse_settings(setting),
                 tile=tile,
                 overlap=overlap,
                 batch=batch,

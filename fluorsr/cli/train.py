@@ -8,13 +8,12 @@ from typing import Annotated, Any
 
 import torch
 import typer
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import fluorsr.train.run as library
-from fluorsr.errors import InputError
+from fluorsr.cli.settings import parse_settings
 from fluorsr.metrics.registry import METRICS
 from fluorsr.train.loop import Progress as At
 from fluorsr.train.recipe import read_recipe
@@ -57,7 +56,7 @@ def train(
     changes: dict[str, Any] = {}
     if data is not None:
         changes["data"] = {} if data == "simulated" else {"pairs": data}
-    changes |= dict(_parse(text) for text in change or [])
+    changes |= parse_settings(change)
     given = {"init": init, "steps": steps, "minutes": minutes}
     checked = read_recipe(recipe, changes | {name: value for name, value in given.items() if value is not None})
     if threads is not None:
@@ -100,14 +99,3 @@ def _line(at: At) -> str:
     if at.skipped:
         text += f"; [yellow]{at.skipped} steps skipped[/], whose loss was not finite"
     return text
-
-
-def _parse(text: str) -> tuple[str, object]:
-    """`data.photons=[20, 100]` -> its dotted name and its value, read as YAML."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise InputError(f"--set takes KEY=VALUE, not {text!r}; for example --set batch=8")
-    try:
-        return name.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {text}: the value is not YAML: {error}") from error

@@ -16,7 +16,13 @@ import torch
 from torch import Tensor
 
 from fluorsr.classical.sim_orders import SimOptics
-from fluorsr.classical.sim_parameters import LEAST_STRENGTH, SimParameters, estimate_parameters, pattern_strength
+from fluorsr.classical.sim_parameters import (
+    LEAST_STRENGTH,
+    NoStripesError,
+    SimParameters,
+    estimate_parameters,
+    pattern_strength,
+)
 from fluorsr.data.registration import Shift, measure_shift
 from fluorsr.errors import InputError
 
@@ -26,8 +32,8 @@ BLANK = 0.2
 SATURATED = 2e-3
 """Share of a frame's pixels that may have its highest value."""
 
-FEW_LEVELS = 32
-"""Frames of so few different values share their highest one by chance."""
+FEW_LEVELS, PILE = 32, 4
+"""Frames of so few different values share their highest one by chance; clipped pixels pile up above the next value."""
 
 STRANGE = 0.5
 """A frame whose stripes have less than this share of its angle's usual contrast belongs to another angle."""
@@ -36,6 +42,13 @@ SURE_RAD = 0.1
 MOST_DRIFT_PX = 1.0
 CLEARER = 1.25
 """Another order is told when its stripes stand out this much more."""
+
+
+CLEAR = 2.5
+"""Least prominence of an angle's stripes at which single frames are judged by theirs."""
+
+SURE_ORDER = 4.0
+"""Least prominence of another order's stripes at which it is told: dark frames reach 3 by chance."""
 
 
 class FrameOrder(pydantic.BaseModel):
@@ -84,10 +97,11 @@ def check_frames(
     """Measure the stripes of one series [F, Y, X] and hold them against what was declared.
 
     Raises InputError, saying what was measured, where frames are missing, blank or saturated, where another order fits
-    better or the phases do not step as declared, where no stripes are found, and where the angles have drifted apart.
+    better or the phases do not step as declared, and where the angles have drifted apart; NoStripesError where no
+    stripes are found.
     """
     arranged = order.arrange(frames)
-    faults = _faulty_frames(frames, order)
+    faults = faulty_frames(frames)
     if faults:
         raise InputError("; ".join(faults))
     strength = pattern_strength(arranged, optics, beams=beams, period_um=period_um)
@@ -113,7 +127,8 @@ def angle_shifts(arranged: Tensor) -> list[Shift]:
     return [measure_shift(wide[0], each) for each in wide[1:]]
 
 
-def _faulty_frames(frames: Tensor, order: FrameOrder) -> list[str]:
+def faulty_frames(frames: Tensor) -> list[str]:
+    """What is wrong with single frames of a series [F, Y, X], one line each: not finite, blank or saturated."""
     pixels = frames.double().flatten(1)
     if not bool(torch.isfinite(pixels).all()):
         bad = [i for i, each in enumerate(pixels) if not bool(torch.isfinite(each).all())]
@@ -123,19 +138,24 @@ def _faulty_frames(frames: Tensor, order: FrameOrder) -> list[str]:
     at_top = (pixels == top[:, None]).double().mean(1)
     faults = []
     for i in range(len(pixels)):
-        name = f"frame {i} of {order.frames} (counted from 0)"
+        name = f"frame {i} of {len(frames)} (counted from 0)"
         if contrast[i] <= BLANK * contrast.median() or light[i] <= BLANK * light.median():
             faults.append(
                 f"{name} is blank: its contrast is {float(contrast[i]):.4g}, its mean {float(pixels[i].mean()):.4g}; "
                 f"the others' are {float(contrast.median()):.4g} and {float(pixels.mean(1).median()):.4g}; take the "
                 "series again, or leave this one out"
             )
-        elif at_top[i] > SATURATED and len(torch.unique(pixels[i])) > FEW_LEVELS:
+        elif at_top[i] > SATURATED and _piled_up(pixels[i]):
             faults.append(
                 f"{name} is saturated: {100 * float(at_top[i]):.2g} % of its pixels have its highest value, "
                 f"{float(top[i]):g}; lower the exposure, or leave this series out"
             )
     return faults
+
+
+def _piled_up(pixels: Tensor) -> bool:
+    values, counts = torch.unique(pixels, return_counts=True)
+    return len(values) > FEW_LEVELS and int(counts[-1]) > PILE * max(PILE, int(counts[-2]))
 
 
 def _compare_orders(
@@ -152,12 +172,12 @@ def _compare_orders(
         rivals.append((float(found.min()), other))
     best, likely = max(rivals, key=lambda each: each[0])
     told = f"its stripes stand out {declared:.1f} times over chance in the least clear angle"
-    if best > CLEARER * declared and best > LEAST_STRENGTH:
+    if best > CLEARER * declared and best > SURE_ORDER:
         raise InputError(
             f"the frames are not {order}: {told}, and {best:.1f} times if the frames are {likely}; declare that order"
         )
     if declared < LEAST_STRENGTH:
-        raise InputError(
+        raise NoStripesError(
             f"no stripes were found in the frames as {order}: {told}, and chance reaches {LEAST_STRENGTH}; are these "
             "raw SIM frames in a regular order? If they are dark, give the period (period_um)"
         )
@@ -189,7 +209,7 @@ def _check_drift(arranged: Tensor) -> None:
 
 def _check_clarity(measured: SimParameters, order: FrameOrder) -> None:
     # Where even a usual frame's phase is uncertain, so is its contrast.
-    sure = measured.phase_error_rad.median(1).values < SURE_RAD
+    sure = (measured.phase_error_rad.median(1).values < SURE_RAD) & (measured.strength > CLEAR)
     strange = (measured.clarity < STRANGE) & sure[:, None]
     if bool(strange.any()):
         frames = [(order.where(int(a), int(p)), float(measured.clarity[a, p])) for a, p in torch.nonzero(strange)]
@@ -206,11 +226,13 @@ def _check_steps(measured: SimParameters, order: FrameOrder) -> None:
     step = 360 / order.phases
     for a in range(order.angles):
         # Where the phases cannot be measured to a fifth of a step, nothing is said.
-        sure = 3 * torch.rad2deg(measured.phase_error_rad[a]) < step / 2
+        sure = (3 * torch.rad2deg(measured.phase_error_rad[a]) < step / 2) & (measured.strength[a] > CLEAR)
         if not bool((sure & (wrong[a] > step / 2)).any()):
             continue
         steps = measured.step_deg[a]
         right = [order.where(a, int(p)) for p in torch.argsort(steps)]
+        if right == sorted(right):
+            continue  # uneven steps, but in order: they are measured, and taken as they are
         raise InputError(
             f"the phases of angle {a + 1} are measured at {[round(float(each)) for each in steps]} degrees and should "
             f"rise by {step:g} each; in the order of their phases its frames are {right} (counted from 0)"

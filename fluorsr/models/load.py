@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fluorsr.classical.registry import METHODS, make_method
 from fluorsr.errors import InputError, ModelError, NotFoundError
 from fluorsr.models.architectures import build
 from fluorsr.models.measure import measure
@@ -22,7 +24,7 @@ from fluorsr.models.sr3 import SR3
 from fluorsr.models.torchscript import TorchScriptFile, freeze
 from fluorsr.models.weights import ZIP_MAGIC, Weights, is_pickle, read_weights
 from fluorsr.models.zoo_index import find, zoo
-from fluorsr.restorer import RestorerSpec
+from fluorsr.restorer import Restorer, RestorerSpec
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ts", ".torchscript", ".jit", ".zip", ".ckpt", ".onnx")
 NO_STEPS = "leave out --steps and --sampler, which are for diffusion models"
@@ -32,7 +34,7 @@ NO_STEPS = "leave out --steps and --sampler, which are for diffusion models"
 class LoadedModel:
     """A Restorer, ready to run, and what a run's record says of it.
 
-    sha256     of the model's file
+    sha256     of the model's file; of a classical method's name and options
     device     "cpu", "cuda:0", ...
     precision  "fp32" or "bf16"
     notes      lines to tell the user before a run
@@ -40,7 +42,7 @@ class LoadedModel:
     """
 
     spec: RestorerSpec
-    network: Network
+    network: Restorer
     sha256: str
     device: str
     precision: str
@@ -61,18 +63,28 @@ def load(
     steps: int | None = None,
     sampler: str | None = None,
     trust: bool = False,
+    options: dict[str, Any] | None = None,
+    pixel_size_um: float | None = None,
 ) -> LoadedModel:
-    """Load a model by the name of a shipped one or by path.
+    """Load a model by the name of a shipped one, by path, or a classical method by its name.
 
     device     auto (CUDA where there is one), cpu, cuda or cuda:n
     precision  auto, fp32 or bf16; auto takes bf16 where the machine is fast in it and the result stays within 50 dB
     steps, sampler   of a diffusion model: network evaluations, and ddpm, ddim or dpm_solver_pp_2m; default the model's
     trust      run a TorchScript file though it is not on the user's trust list (fluorsr.models.trust)
+    options    of a classical method (fluorsr.classical.registry); networks have none
+    pixel_size_um   of the images to restore, which some classical methods must know
 
     A TorchScript file without our spec is measured: seconds, and told in the notes. Raises NotFoundError where there is
     no such model or file, ModelError where the file is not a model fluorsr can run, InputError for a wrong device, or
     for steps and a sampler that there are not or that the model has no use for.
     """
+    if isinstance(model, str) and model in METHODS:
+        if steps is not None or sampler is not None:
+            raise InputError(f"{model} has no steps or sampler; {NO_STEPS}")
+        return _make_method(model, device, precision, options, pixel_size_um)
+    if options:
+        raise InputError(f"{model} is a network, which has no options; {', '.join(METHODS)} have some")
     chosen = find_device(device)
     if chosen.type == "cuda":
         repeatable_cuda()
@@ -119,6 +131,22 @@ def find_device(device: str) -> torch.device:
             + (f" or cuda:0 to cuda:{count - 1}" if count else "")
         )
     return torch.device(f"cuda:{int(index or 0)}" if name == "cuda" else "cpu")
+
+
+def _make_method(
+    name: str, device: str, precision: str, options: dict[str, Any] | None, pixel_size_um: float | None
+) -> LoadedModel:
+    method = make_method(name, options)
+    if device not in ("auto", "cpu") or precision not in ("auto", "fp32"):
+        raise InputError(f"{name} runs on the CPU in fp32, not on {device} in {precision}; leave these options out")
+    restorer = method.make(pixel_size_um)
+    spec, notes = restorer.spec, []
+    if not spec.exact:
+        notes.append(
+            f"{spec.name} is not exact: it reaches further than its halo of {spec.halo} pixels, so the result depends "
+            "a little on the tile size, and tiles are blended"
+        )
+    return LoadedModel(spec, restorer, method.digest(name), "cpu", "fp32", tuple(notes))
 
 
 def _locate(model: str | Path) -> Path:

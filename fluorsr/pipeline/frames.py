@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fluorsr.data.sim_frames import FrameOrder
 from fluorsr.errors import InputError
 from fluorsr.image import Image, LazyArray
 
@@ -30,12 +31,14 @@ class Frames:
     series   frames of one image in the file
     chosen   which of these the model takes, in this order
     group    axis along which further series lie; the same as `axis`, but t for q
+    order    which of the series' frames are of one angle; None where they are too few for angles times phases
     """
 
     axis: str
     series: int
     chosen: tuple[int, ...]
     group: str
+    order: FrameOrder | None = None
 
     def view(self, image: Image) -> Image:
         """`image` with an axis q of the chosen frames; `axis` then counts series, and is gone where there is one."""
@@ -56,21 +59,32 @@ class Frames:
         """A dict of plain JSON values."""
         return {"axis": self.axis, "series": self.series, "chosen": list(self.chosen)}
 
-    def note(self, image: Image) -> str:
-        """What was made of the axis, in words; empty where it is one whole series."""
+    def notes(self, image: Image) -> list[str]:
+        """What was made of the axis, in words; nothing where it is one whole series."""
         count = image.size(self.axis) // self.series
         some = "" if len(self.chosen) == self.series else f", of which {', '.join(map(str, self.chosen))} are used"
         if count == 1 and not some:
-            return ""
+            return []
         images = "1 image" if count == 1 else f"{count} images"
-        return f"the {image.size(self.axis)} frames along {self.axis} make {images} of {self.series} frames each{some}"
+        return [
+            f"the {image.size(self.axis)} frames along {self.axis} make {images} of {self.series} frames each{some}"
+        ]
 
 
-def find_frames(image: Image, name: str, wanted: int, axis: str | None, frames: str | None = None) -> Frames | None:
+def find_frames(
+    image: Image,
+    name: str,
+    wanted: int,
+    axis: str | None,
+    frames: str | None = None,
+    slowest: str = "angle",
+    angles: int = 3,
+) -> Frames | None:
     """Decide which frames of `image` the model `name`, which takes `wanted`, is given; None where it takes one plane.
 
     axis     z, c, t or q: an axis called q or, where there is none, the only one besides y and x
     frames   `0,5,10` or `0,5,10 of 15`: these of every series of that length; by default all of every `wanted` frames
+    slowest  angle or phase: how the file orders a series; models are given whole series angle by angle
 
     Raises InputError, with what was found and what would fit, where the axis does not hold whole series.
     """
@@ -106,7 +120,24 @@ def find_frames(image: Image, name: str, wanted: int, axis: str | None, frames: 
             f"all give --frames '{_evenly(wanted, count)} of {count}', for {count // series} images of {series} each "
             f"--frames '{_evenly(wanted, wanted)} of {wanted}'"
         )
-    return Frames(found, series, chosen, group)
+    order = _order(series, slowest, angles)
+    if order and frames is None:
+        chosen = tuple(order.where(angle, phase) for angle in range(order.angles) for phase in range(order.phases))
+    return Frames(found, series, chosen, group, order)
+
+
+def _order(series: int, slowest: str, angles: int) -> FrameOrder | None:
+    if slowest not in ("angle", "phase"):
+        raise InputError(f"the frame order {slowest!r} must be angle or phase: which of the two changes slowest")
+    phases = series // angles
+    if series % angles or phases < 3:
+        if slowest == "phase":
+            raise InputError(
+                f"{series} frames are not {angles} angles of 3 phases or more, so they have no order to declare; name "
+                "the frames with --frames, or leave out --frame-order"
+            )
+        return None
+    return FrameOrder(angles=angles, phases=phases, slowest="angle" if slowest == "angle" else "phase")
 
 
 def _refuse_frames(image: Image, name: str, axis: str | None, frames: str | None) -> None:

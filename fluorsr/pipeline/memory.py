@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluorsr.errors import InputError
-from fluorsr.image import Image
+from fluorsr.image import Image, PlaneIndex
 from fluorsr.models.load import load
-from fluorsr.pipeline.frames import find_frames
+from fluorsr.pipeline.measure import Facts, before_run, view_of
 from fluorsr.pipeline.plan import Plan, make_plan, whole
 from fluorsr.pipeline.run import DEFAULT_MODEL, fit_channels
 from fluorsr.pipeline.worker import compute
@@ -44,6 +44,9 @@ class Options(TypedDict, total=False):
     sampler: str | None
     frames_axis: str | None
     frames: str | None
+    frame_order: str
+    check_frames: bool
+    options: dict[str, Any] | None
     tile: int | None
     overlap: int | None
     batch: int
@@ -80,6 +83,9 @@ def restore(
     sampler: str | None = None,
     frames_axis: str | None = None,
     frames: str | None = None,
+    frame_order: str = "angle",
+    check_frames: bool = True,
+    options: dict[str, Any] | None = None,
     tile: int | None = None,
     overlap: int | None = None,
     batch: int = 1,
@@ -100,8 +106,18 @@ def restore(
         if image.ndim not in AXES_BY_RANK:
             raise InputError(f"an array of {image.ndim} axes has no default meaning: give an Image with named axes")
         image = Image(image, AXES_BY_RANK[image.ndim])
+    stored = image
     if isinstance(model, str | Path):
-        model = load(model, device=device, precision=precision, trust=trust, steps=steps, sampler=sampler)
+        model = load(
+            model,
+            device=device,
+            precision=precision,
+            trust=trust,
+            steps=steps,
+            sampler=sampler,
+            options=options,
+            pixel_size_um=stored.pixel_size_um.get("x"),
+        )
     restorer: Restorer = model
     if samples is not None and (samples < 2 or not restorer.spec.stochastic):
         raise InputError(
@@ -109,8 +125,7 @@ def restore(
             if samples < 2
             else f"{restorer.spec.name} gives the same image for every seed; leave out samples"
         )
-    series = find_frames(image, restorer.spec.name, restorer.spec.frames, frames_axis, frames)
-    image = series.view(image) if series else image
+    series, image = view_of(stored, restorer, frames_axis, frames, frame_order)
     plan = make_plan(
         image,
         restorer.spec,
@@ -121,12 +136,19 @@ def restore(
         dtype=dtype,
     )
     normalizations = fit_channels(image, plan, restorer.spec)
+    facts: Mapping[PlaneIndex, Facts] = {}
+    threads = threads or available_threads()
+    if series:
+        planes = plan.input_planes
+        facts, _ = before_run(
+            stored, image, series, restorer, planes, normalizations, threads=threads, check=check_frames
+        )
     layout = plan.layout
 
     def run(pool: ThreadPoolExecutor, plan: Plan, seed: int) -> NDArray[Any]:
         pixels = np.empty((*plan.output_planes(), *layout.shape[-2:]), plan.layout.dtype)
         for block in (plan.block(i) for i in range(len(plan))):
-            restored = compute(block, image, restorer, plan, normalizations, pool, seed).pixels
+            restored = compute(block, image, restorer, plan, normalizations, pool, seed, facts).pixels
             height, width = restored.shape
             pixels[block.output[:3]][block.y_out : block.y_out + height, block.x_out : block.x_out + width] = restored
         return pixels.reshape(layout.shape)
@@ -134,7 +156,7 @@ def restore(
     def described(pixels: NDArray[Any]) -> Image:
         return Image(pixels, layout.axes, layout.pixel_size_um, layout.translation_um, layout.channels, layout.name)
 
-    with tile_pool(threads or available_threads()) as pool:
+    with tile_pool(threads) as pool:
         if samples is None:
             return described(run(pool, plan, seed))
         unrounded = replace(plan, layout=replace(layout, dtype="float32"))

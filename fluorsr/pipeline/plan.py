@@ -80,6 +80,12 @@ class Plan:
         """Number of output planes along t, c and z."""
         return len(self.selection.t), len(self.selection.c), len(self.selection.z)
 
+    @property
+    def input_planes(self) -> list[PlaneIndex]:
+        """The first frame of every output plane, in the order of the blocks."""
+        chosen = self.selection
+        return [PlaneIndex(t, c, z) for t in chosen.t for c in chosen.c for z in chosen.z]
+
     def __len__(self) -> int:
         return int(np.prod(self.output_planes(), dtype=np.int64)) * self.blocks_yx[0] * self.blocks_yx[1]
 

@@ -7,9 +7,10 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from fluorsr.errors import FluorsrError, InputError
-from fluorsr.image import Image
+from fluorsr.image import Image, PlaneIndex
 from fluorsr.io.disk import exists_error
 from fluorsr.io.open import TIFF_SUFFIXES, open_image
 from fluorsr.io.writer import ImageWriter
@@ -18,9 +19,10 @@ from fluorsr.models.load import LoadedModel, load
 from fluorsr.normalize import Normalization, fit
 from fluorsr.pipeline.cluster import Where, choose_where, cluster, opened_workshops
 from fluorsr.pipeline.damage import changed_inputs, find_damage
-from fluorsr.pipeline.frames import find_frames
+from fluorsr.pipeline.frames import Frames
 from fluorsr.pipeline.identity import fingerprint as fingerprint_of
 from fluorsr.pipeline.journal import Journal
+from fluorsr.pipeline.measure import Facts, before_run, view_of
 from fluorsr.pipeline.output import check_apart, opened_output, sweep_blocks
 from fluorsr.pipeline.places import Places
 from fluorsr.pipeline.plan import Plan, make_plan
@@ -51,6 +53,9 @@ def infer(
     region: str | None = None,
     frames_axis: str | None = None,
     frames: str | None = None,
+    frame_order: str = "angle",
+    check_frames: bool = True,
+    options: dict[str, Any] | None = None,
     tile: int | None = None,
     overlap: int | None = None,
     batch: int | None = None,
@@ -76,9 +81,12 @@ def infer(
     output      OME-Zarr, or TIFF for small images, by suffix
     model       name of a shipped model, or a file: fluorsr's safetensors, or TorchScript [B, C, Y, X] -> [B, 1, sY, sX]
     steps, sampler   of a diffusion model: network evaluations and how they are used; default the model's own
+    options     of a classical method, where `model` names one (fluorsr.classical.registry)
     channels, z, t, region   what to restore (see fluorsr.pipeline.select); default everything
     frames_axis, frames      for SIM models: the axis that holds raw frames, and which of them (see
                              fluorsr.pipeline.frames); channels, z and t then count images, not frames
+    frame_order, check_frames   angle or phase: which changes slowest along the axis; and whether the frames are held
+                                against it before the run (fluorsr.pipeline.measure)
     tile, overlap   input pixels; default chosen from the model's halo and the image's size
     block       output pixels of a task along y and x, which is also the shard's size
     dtype       same, uint8, uint16 or float32
@@ -109,9 +117,17 @@ def infer(
     if path.exists() and not (resume or overwrite):
         raise exists_error(path)
     stored = open_image(source, level=level)
-    loaded = load(model, device=device, precision=precision, trust=trust, steps=steps, sampler=sampler)
-    series = find_frames(stored, loaded.spec.name, loaded.spec.frames, frames_axis, frames)
-    image = series.view(stored) if series else stored
+    loaded = load(
+        model,
+        device=device,
+        precision=precision,
+        trust=trust,
+        steps=steps,
+        sampler=sampler,
+        options=options,
+        pixel_size_um=stored.pixel_size_um.get("x"),
+    )
+    series, image = view_of(stored, loaded, frames_axis, frames, frame_order)
     selection = select(image, channels, z, t, region)
     plan = make_plan(
         image,
@@ -123,16 +139,25 @@ def infer(
         dtype=dtype,
         block=block,
     )
-    grouped = series.note(stored) if series else ""
-    notes = [*loaded.notes, *([grouped] if grouped else []), *warnings_before(image, loaded.spec, plan.layout.dtype)]
-    for note in notes:
-        tell(note)
-    report(Progress("fit", 0, 1))
-    normalizations = fit_channels(image, plan, loaded.spec)
-    report(Progress("fit", 1, 1))
+    grouped = series.notes(stored) if series else []
+    notes = _tell_all([*loaded.notes, *grouped, *warnings_before(image, loaded.spec, plan.layout.dtype)], tell)
+    normalizations = fit_channels(image, plan, loaded.spec, report)
     fingerprint = fingerprint_of(source, level, stored, loaded, plan, normalizations, ngff, seed)
-    if series:
-        fingerprint["frames"] = series.to_json()
+    facts = _measured(path, plan) if resume else {}
+    if series and not facts:
+        facts, found = before_run(
+            stored,
+            image,
+            series,
+            loaded,
+            plan.input_planes,
+            normalizations,
+            threads=threads or available_threads(),
+            check=check_frames,
+            done=lambda done: report(Progress("measure", done, len(plan))),
+        )
+        notes += _tell_all(found, tell)
+    fingerprint |= _told(options, series, [facts[plane] for plane in plan.input_planes if facts])
     if not where.inside and path.suffix.lower() in TIFF_SUFFIXES:
         raise InputError(f"{path.name} is a TIFF, which one process writes: use --workers 1, or an OME-Zarr output")
     call = {
@@ -150,6 +175,9 @@ def infer(
             "region": region,
             "frames_axis": frames_axis,
             "frames": frames,
+            "frame_order": frame_order,
+            "check_frames": check_frames,
+            "options": options,
             "tile": tile,
             "overlap": overlap,
             "batch": plan.batch,
@@ -178,6 +206,8 @@ def infer(
             seed=seed,
             threads=(threads or 0) if where.elsewhere else max(1, (threads or available_threads()) // where.processes),
             frames=series,
+            facts=facts,
+            options=options or {},
             lease=journal.lease.holder.holder if journal.lease else None,
         )
         resumed = int(journal.done[: len(plan)].sum())
@@ -289,6 +319,32 @@ def _run(
     return pixels, window.lost
 
 
-def fit_channels(image: Image, plan: Plan, spec: RestorerSpec) -> dict[int, Normalization]:
+def fit_channels(
+    image: Image, plan: Plan, spec: RestorerSpec, report: Callable[[Progress], None] = lambda _: None
+) -> dict[int, Normalization]:
     """What each input channel of the plan is normalised with: fitted over all raw frames of the channel together."""
-    return {c: fit(image, (c,), spec.percentiles) for c in plan.selection.c}
+    found: dict[int, Normalization] = {}
+    for i, c in enumerate(plan.selection.c):
+        report(Progress("fit", i, len(plan.selection.c)))
+        found[c] = fit(image, (c,), spec.percentiles)
+    report(Progress("fit", len(found), len(found)))
+    return found
+
+
+def _told(options: dict[str, Any] | None, series: Frames | None, measured: list[Facts]) -> dict[str, Any]:
+    """What classical methods and raw frames add to a fingerprint; nothing where there are none."""
+    entries = {"options": options, "frames": series.to_json() if series else None, "measured": measured}
+    return {name: value for name, value in entries.items() if value}
+
+
+def _tell_all(notes: list[str], tell: Callable[[str], None]) -> list[str]:
+    for note in notes:
+        tell(note)
+    return notes
+
+
+def _measured(path: Path, plan: Plan) -> dict[PlaneIndex, Facts]:
+    """What the interrupted run measured of these planes, from its record; empty where there is none."""
+    recorded = Journal.open(path).fingerprint.get("measured", []) if path.is_dir() else []
+    planes = plan.input_planes
+    return dict(zip(planes, recorded, strict=True)) if len(recorded) == len(planes) else {}

@@ -12,14 +12,14 @@ import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import BoundedSemaphore
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from distributed import get_worker
 
 from fluorsr.errors import FluorsrError, InUseError
-from fluorsr.image import Image
+from fluorsr.image import Image, PlaneIndex
 from fluorsr.io.open import open_image
 from fluorsr.io.writer import Block as TailBlock
 from fluorsr.io.writer import ImageWriter
@@ -28,6 +28,7 @@ from fluorsr.normalize import Normalization
 from fluorsr.pipeline.frames import Frames
 from fluorsr.pipeline.journal import GROUP, BlockFacts
 from fluorsr.pipeline.lease import read_holder
+from fluorsr.pipeline.measure import Facts, restorer_of
 from fluorsr.pipeline.places import Places
 from fluorsr.pipeline.plan import Block, Plan
 from fluorsr.predict import Restored, available_threads, restore_region, tile_pool
@@ -68,6 +69,8 @@ class Job:
     seed: int
     threads: int
     frames: Frames | None = None
+    facts: Mapping[PlaneIndex, Facts] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     lease: str | None = None
 
 
@@ -108,6 +111,8 @@ class Workshop:
             trust=job.trust,
             steps=job.steps,
             sampler=job.sampler,
+            options=dict(job.options),
+            pixel_size_um=self.image.pixel_size_um.get("x"),
         )
         self._slots = BoundedSemaphore(BLOCKS_AT_ONCE)
         self._closed = False
@@ -134,7 +139,7 @@ class Workshop:
     def _restore(self, index: int) -> tuple[BlockFacts, int]:
         job = self.job
         block = job.plan.block(index)
-        restored = compute(block, self.image, self.model, job.plan, job.normalizations, self.pool, job.seed)
+        restored = compute(block, self.image, self.model, job.plan, job.normalizations, self.pool, job.seed, job.facts)
         self._check_lease()
         job.writer.write(block.output, block.y_out, block.x_out, restored.pixels)
         counts = (restored.nonfinite, restored.saturated, restored.diverged)
@@ -165,6 +170,7 @@ def compute(
     normalizations: Mapping[int, Normalization],
     pool: ThreadPoolExecutor,
     seed: int,
+    facts: Mapping[PlaneIndex, Facts],
 ) -> Restored:
     """The pixels of one block; in memory and out of core alike."""
     return restore_region(
@@ -172,7 +178,7 @@ def compute(
         block.planes,
         block.y,
         block.x,
-        restorer,
+        restorer_of(restorer, facts, block.planes[0]),
         plan.grid,
         normalizations[block.planes[0].c],
         pool,
