@@ -8,8 +8,16 @@ from fluorsr.data.simulation_config import OF_FAMILY, OF_SAMPLE, SimulationConfi
 from fluorsr.data.structures.parameters import is_logarithmic
 
 _OIL_149 = {"numerical_aperture": (1.45, 1.49), "emission_nm": (520.0, 620.0), "pixel_size_um": (0.058, 0.066)}
-_CAMERA = {"gain": (0.5, 4.0), "offset": (90.0, 300.0), "read_noise": (0.8, 2.5), "quantum_efficiency": (0.6, 0.95)}
+_CAMERA = {"gain": (0.5, 8.0), "offset": (90.0, 300.0), "read_noise": (0.8, 2.5), "quantum_efficiency": (0.6, 0.95)}
 _SIM = {**_OIL_149, **_CAMERA, "index_sample": (1.36, 1.515), "depth_um": (0.0, 1.0), "stokes_nm": (25.0, 50.0)}
+_THREE_BEAMS = {
+    "thickness": (0.05, 0.5),
+    "focus_um": (-0.1, 0.1),
+    "modulation": (0.75, 1.0),
+    "second_modulation": (0.5, 0.66),
+    "modulation_loss": (0.0, 0.15),
+    "damping": (0.25, 0.8),
+}
 _TWO_BEAMS = {"emission_nm": (500.0, 560.0), "period_um": (0.2, 0.24), "modulation": (0.5, 0.9)}
 
 
@@ -32,9 +40,9 @@ PRESETS: dict[str, SimulationConfig] = {
         haze=(0.0, 0.4),
     ),
     "widefield-sim": _make(modality="widefield-sim", **_SIM, haze=(0.0, 0.4)),
-    "sim-3x5": _make(modality="sim-raw", frames=15, **_SIM, haze=(0.0, 0.4)),
+    "sim-3x5": _make(modality="sim-raw", frames=15, **_SIM, **_THREE_BEAMS, haze=(0.0, 0.4)),
     "sim-3x3": _make(modality="sim-raw", frames=9, **(_SIM | _TWO_BEAMS), haze=(0.0, 0.4)),
-    "sim-3": _make(modality="sim-raw", frames=3, **_SIM, haze=(0.0, 0.4)),
+    "sim-3": _make(modality="sim-raw", frames=3, **_SIM, **_THREE_BEAMS, haze=(0.0, 0.4)),
 }
 """Name -> ranges. confocal-280 is of lower aperture (1.1 to 1.3) and spots of 220 to 300 nm, its target of 110 nm."""
 

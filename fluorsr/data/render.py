@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -80,6 +81,18 @@ class Canvas:
         return _cut(drawn, self.margin, (self.height * self.scale, self.width * self.scale), self.finer)
 
 
+class Light(NamedTuple):
+    """What falls on the pixels, in the specimen's unit, float32.
+
+    frames   [F, height + 2 border, width + 2 border];  even  one frame in even light, without F
+    target   [scale * height, scale * width]
+    """
+
+    frames: Tensor
+    target: Tensor
+    even: Tensor
+
+
 class Renderer:
     """Draws areas of one canvas through one microscope; its transfer functions are spread out once."""
 
@@ -106,16 +119,14 @@ class Renderer:
         lit = [i for i, plane in enumerate(stack) if plane.any()] or [FOCUS]
         return lit, torch.from_numpy(stack[lit])
 
-    def image(self, points: Emitters) -> tuple[Tensor, Tensor]:
-        """Evenly lit: input [1, height + 2 border, width + 2 border] and target [scale * height, scale * width]."""
+    def image(self, points: Emitters) -> Light:
+        """Evenly lit: one frame."""
         lit, planes = self.planes(points)
-        spectra = torch.fft.rfft2(planes)
-        image, target = ((spectra * transfer[lit]).sum(0) for transfer in self.transfer)
-        canvas = self.canvas
-        return canvas.input_pixels(self._back(image))[None], canvas.target_pixels(self._back(target))
+        even, target = self._even(lit, planes)
+        return Light(even[None], target, even)
 
-    def frames(self, points: Emitters, illumination: SimIllumination, frames: SimFrames) -> tuple[Tensor, Tensor]:
-        """Lit by stripes, whose phases are those at the drawn area's corner: input [F, ...] and target as `image`."""
+    def frames(self, points: Emitters, illumination: SimIllumination, frames: SimFrames) -> Light:
+        """Lit by stripes, whose phases are those at the drawn area's corner."""
         lit, planes = self.planes(points)
         transfer = self.transfer[0][lit]
         size, step = self.canvas.size, self.canvas.step_um
@@ -124,22 +135,24 @@ class Renderer:
         fx = torch.fft.rfftfreq(size[1], step, dtype=torch.float64)
         images = []
         for f in range(len(frames.phase_rad)):
-            dy, dx = frames.drift_um[f].tolist()
-            # A specimen that moved by d under the stripes is a specimen under stripes that moved by -d, all moved by d.
-            turn = 2 * math.pi * (frames.wave_per_um[f] @ frames.drift_um[f])
-            one = SimFrames(
-                frames.wave_per_um[f, None],
-                frames.phase_rad[f, None] + turn,
-                frames.modulation[f, None],
-                torch.zeros(1, 2, dtype=torch.float64),
-            )
+            moved = frames.drift_um[f]
+            # A specimen that moved by d under the stripes is a specimen under stripes moved by -d, and all moved by d.
+            phase = frames.phase_rad[f] + 2 * math.pi * (frames.wave_per_um[f] @ moved)
+            one = SimFrames(frames.wave_per_um[f, None], phase[None], frames.modulation[f, None], torch.zeros(1, 2))
             stripes = sim_patterns(illumination, one, size, (step, step), heights)[0]
             spectrum = (torch.fft.rfft2(planes * stripes.float()) * transfer).sum(0)
-            if dy or dx:
-                spectrum = spectrum * torch.exp(-2j * math.pi * (fy * dy + fx * dx)).to(torch.complex64)
+            if moved.any():
+                turns = -2j * math.pi * (fy * moved[0] + fx * moved[1])
+                spectrum = spectrum * torch.exp(turns).to(torch.complex64)
             images.append(self.canvas.input_pixels(self._back(spectrum)))
-        target = (torch.fft.rfft2(planes) * self.transfer[1][lit]).sum(0)
-        return torch.stack(images), self.canvas.target_pixels(self._back(target))
+        even, target = self._even(lit, planes)
+        return Light(torch.stack(images), target, even)
+
+    def _even(self, lit: list[int], planes: Tensor) -> tuple[Tensor, Tensor]:
+        """Input and target of planes in even light."""
+        spectra = torch.fft.rfft2(planes)
+        even, target = ((spectra * transfer[lit]).sum(0) for transfer in self.transfer)
+        return self.canvas.input_pixels(self._back(even)), self.canvas.target_pixels(self._back(target))
 
     def _back(self, spectrum: Tensor) -> Tensor:
         # Below 0 is only what sampling makes of a single bright point.

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fluorsr.data.instruments import detector_of, illumination_of, microscope_of
-from fluorsr.data.render import Canvas, Renderer
+from fluorsr.data.render import Canvas, Light, Renderer
 from fluorsr.data.simulation_config import FAMILY, SimulationConfig
 from fluorsr.data.smooth import line_noise, smooth_plane
 from fluorsr.data.spots import make_spots
@@ -109,6 +109,7 @@ class Scene:
             "sted" if config.modality.endswith("sted") else "sim",
             self.drawn["target_fwhm_um"],
             self.drawn["depth_um"],
+            self.drawn["damping"],
         )
         self._detector = detector_of(self.drawn)
         jitter, late = self.drawn["jitter_px"], self.drawn["bidirectional_px"]
@@ -130,9 +131,9 @@ class Scene:
         self._origin = (0.0, 0.0)
         self._choose(places)
         self.drawn |= {"microscope": member, "y_um": self._origin[0], "x_um": self._origin[1]}
-        self._held: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self._held: dict[tuple[int, int], Light] = {}
         self._held = {tile: self._light(tile) for tile in self._calibration_tiles()}
-        wide = torch.cat([self._inner(image).mean(0).flatten() for image, _ in self._held.values()])
+        wide = torch.cat([self._inner(light.even).flatten() for light in self._held.values()])
         peak = float(np.quantile(wide.numpy(), 0.999))
         self._photons_per_light = self.photons / peak if peak > 0 else 0.0
 
@@ -202,8 +203,8 @@ class Scene:
         points = emitters_in(self.structure, self._specimen_seed, self._canvas.area(y, x), self._parameters)
         return points._replace(z=points.z * np.float32(self.drawn["thickness"]) + np.float32(self.drawn["focus_um"]))
 
-    def _light(self, tile: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Light of the specimen on a tile's pixels, in any unit: input [F, Y, X] with its border, and target."""
+    def _light(self, tile: tuple[int, int]) -> Light:
+        """Light of the specimen on a tile's pixels."""
         if tile in self._held:
             return self._held[tile]
         points = self._points.pop(tile) if tile in self._points else self._emitters(tile, self._origin)
@@ -219,15 +220,17 @@ class Scene:
 
     def _expose(self, tile: tuple[int, int]) -> Exposed:
         """A tile as the detector writes it, and its truth in the same counts."""
-        image, target = self._light(tile)
+        light = self._light(tile)
         scale, border, drawn = self.config.scale, self._canvas.border, self.drawn
         level = self._photons_per_light
-        image = image * level + self._haze(tile, 1, border) * self._spots.haze[0]
+        image = light.frames * level + self._haze(tile, 1, border) * self._spots.haze[0]
         image = bleach(image, drawn["bleaching"])
         if self._jitters:
             image = shift_lines(image, self._line_shifts(tile, border))
         image = self._inner(image) + drawn["background"]
-        target = target * (level * scale**2) + self._haze(tile, scale, 0) * self._spots.haze[1] + drawn["background"]
+        target = (
+            light.target * (level * scale**2) + self._haze(tile, scale, 0) * self._spots.haze[1] + drawn["background"]
+        )
         words = (self._exposure_seed, *tile)
         generator = torch.Generator().manual_seed(int(hash64(words, np.zeros(1, dtype=np.int64))[0] >> np.uint64(1)))
         maps = self._detector.draw_maps((self._side, self._side), generator) if self._detector.varies else None
@@ -237,7 +240,7 @@ class Scene:
     def _inner(self, image: Tensor) -> Tensor:
         """Without its border."""
         border = self._canvas.border
-        return image[:, border : border + self._side, border : border + self._side]
+        return image[..., border : border + self._side, border : border + self._side]
 
     def _haze(self, tile: tuple[int, int], scale: int, border: int) -> Tensor:
         """Photons per input pixel of a wide-field image from planes far out of focus: [Y, X] of `scale` pixels a pixel.

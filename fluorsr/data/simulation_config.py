@@ -31,6 +31,7 @@ OF_FAMILY = (
     "index_sample",
     "depth_um",
     "target_fwhm_um",
+    "damping",
 )
 OF_SAMPLE = (
     *("density", "thickness", "focus_um", "haze", "pixel_size_um", "photons", "background", "bleaching"),
@@ -58,6 +59,7 @@ class SimulationConfig(pydantic.BaseModel):
     pinhole_airy_units  of a confocal; 10 and more is open
     index_sample        against an immersion of index_immersion, depth_um  behind the coverslip: aberrations
     target_fwhm_um      of a STED target's spot
+    damping             of a wide-field lens at its cut-off, over the ideal one
     photons             expected in an input pixel at the 99.9th percentile of the specimen's noise-free light
     background          photons a pixel that are everywhere
     bleaching           share of the fluorophores lost from one raw frame to the next
@@ -95,6 +97,7 @@ class SimulationConfig(pydantic.BaseModel):
     index_sample: Positive = (1.45, 1.515)
     depth_um: Amount = (0.0, 2.0)
     target_fwhm_um: Positive = (0.11, 0.11)
+    damping: Share = (0.3, 1.0)
 
     photons: Positive = (10.0, 1000.0)
     background: Amount = (0.2, 5.0)
@@ -136,6 +139,9 @@ class SimulationConfig(pydantic.BaseModel):
         raw = self.modality == "sim-raw"
         if raw == (self.frames == 1):
             faults.append(f"frames {self.frames} must be {'15, 9 or 3' if raw else '1'} for {self.modality}")
+        for name in ("quantum_efficiency", "damping"):
+            if getattr(self, name)[0] <= 0:
+                faults.append(f"{name} {getattr(self, name)} must start above 0")
         if self.directions_rad is not None and len(self.directions_rad) != ANGLES:
             faults.append(f"directions_rad must be {ANGLES} directions, not {len(self.directions_rad)}")
         for make in [*self._corners(), *(self._stripes() if raw and not faults else ())]:

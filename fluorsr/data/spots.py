@@ -26,7 +26,7 @@ from fluorsr.errors import InputError
 from fluorsr.optics.confocal import confocal_density
 from fluorsr.optics.debye import bessel_j0, gauss_legendre, node_count
 from fluorsr.optics.microscope import Microscope
-from fluorsr.optics.otf import widefield_otf
+from fluorsr.optics.otf import cutoff_per_um, widefield_otf
 from fluorsr.optics.sted import doughnut
 from fluorsr.optics.widefield import best_focus_um, light_density
 
@@ -71,10 +71,12 @@ class Spots:
 
 
 @functools.lru_cache(maxsize=512)
-def make_spots(microscope: Microscope, confocal: bool, kind: Kind, target_fwhm_um: float, depth_um: float) -> Spots:
+def make_spots(
+    microscope: Microscope, confocal: bool, kind: Kind, target_fwhm_um: float, depth_um: float, damping: float = 1.0
+) -> Spots:
     """The spots of a microscope focused `depth_um` deep into the specimen; some 50 ms, and remembered.
 
-    target_fwhm_um    of a STED target;  kind  of the target
+    target_fwhm_um    of a STED target;  kind  of the target;  damping  of a wide-field lens, as for `widefield_otf`
     Raises InputError where the target's spot would be wider than the confocal one.
     """
     margin = CONFOCAL_MARGIN_UM if confocal else WIDEFIELD_MARGIN_UM
@@ -101,6 +103,8 @@ def make_spots(microscope: Microscope, confocal: bool, kind: Kind, target_fwhm_u
     step = 1 / (32 * margin)
     frequency = torch.arange(math.ceil(highest / step) + 2, dtype=torch.float64) * step
     image = (light * area) @ _waves(radius, frequency)
+    if not confocal:
+        image = image * damping ** (frequency / cutoff_per_um(microscope))
     sharp = _sted(microscope, frequency, target_fwhm_um) if kind == "sted" else widefield_otf(microscope, frequency / 2)
     widening = _widening_um(light * area, radius)
     target = sharp * torch.exp(-((math.pi * widening[:, None] * frequency) ** 2) / (4 * math.log(2)))
