@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 import yaml
 from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster, Worker, WorkerPlugin
 
-from fluorsr.errors import InputError, import_extra
+from fluorsr.errors import BlocksFailedError, InputError, import_extra
 from fluorsr.image import Image
 from fluorsr.models.allocator import tune_allocator
 from fluorsr.models.load import LoadedModel
@@ -24,6 +24,7 @@ JOIN_S = 600
 """How long the first worker of a cluster may take to join: a queue may be full."""
 
 CONNECT_S = 30
+START_TRIES = 3
 
 LOCAL_ADDRESS = "127.0.0.1:0"  # any free port, seen from this machine only
 
@@ -175,8 +176,22 @@ def _scheduler(where: Where) -> Iterator[Any]:
             made.scale(jobs=int(where.slurm.get("jobs", 1)))
             yield made
         return
-    with _one_a_gpu(where.gpus) if where.gpus else _local(where.workers) as made:
+    with _started(lambda: _one_a_gpu(where.gpus) if where.gpus else _local(where.workers)) as made:
         yield made
+
+
+def _started(make: Callable[[], Any]) -> Any:
+    """A cluster of this machine; a worker that dies while it starts takes the whole with it, so it is made again."""
+    died = None
+    for _ in range(START_TRIES):
+        try:
+            return make()
+        except RuntimeError as error:
+            died = error
+    raise BlocksFailedError(
+        f"the worker processes died {START_TRIES} times while they started ({died}); is there memory for them? "
+        "try fewer workers, then --resume"
+    ) from died
 
 
 def _local(workers: int) -> Any:

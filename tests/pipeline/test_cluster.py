@@ -13,8 +13,9 @@ import pytest
 import zarr
 from distributed import Client, LocalCluster, Scheduler, SpecCluster
 
+import fluorsr.pipeline.cluster as module
 from fluorsr.cli.main import main
-from fluorsr.errors import InputError
+from fluorsr.errors import BlocksFailedError, InputError
 from fluorsr.pipeline.cluster import Where, choose_gpus, choose_where, gpu_workers, slurm_script
 from fluorsr.pipeline.probe import Sight, compare
 from fluorsr.pipeline.run import infer
@@ -157,3 +158,24 @@ def test_no_scheduler_is_told(small_model: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("fluorsr.pipeline.cluster.CONNECT_S", 1)
     with pytest.raises(InputError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9"):
         infer(tmp_path / "in.zarr", tmp_path / "out.zarr", model=small_model, scheduler="tcp://127.0.0.1:9")
+
+
+def test_workers_that_die_while_they_start_are_started_again(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zarr.create_array(tmp_path / "in.zarr", data=np.ones((80, 80), np.uint16))
+    local, died = module._local, []
+
+    def dying(workers: int) -> object:
+        if len(died) < deaths:
+            died.append(workers)
+            raise RuntimeError("Nanny failed to start.")
+        return local(workers)
+
+    monkeypatch.setattr(module, "_local", dying)
+    deaths = module.START_TRIES
+    with pytest.raises(BlocksFailedError, match=r"died 3 times while they started \(Nanny failed to start"):
+        infer(tmp_path / "in.zarr", tmp_path / "out.zarr", model=small_model)
+    died.clear()
+    deaths = 1
+    assert infer(tmp_path / "in.zarr", tmp_path / "out.zarr", model=small_model, resume=True).blocks == 1
