@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fluorsr.errors import FluorsrError
+    from fluorsr.evaluate.check import check
+    from fluorsr.evaluate.compare import compare
     from fluorsr.image import Image
     from fluorsr.io.open import open_image as open
     from fluorsr.models.load import load
@@ -27,6 +29,8 @@ _WHERE = {
     "FluorsrError": ("fluorsr.errors", "FluorsrError"),
     "Image": ("fluorsr.image", "Image"),
     "RestorerSpec": ("fluorsr.restorer", "RestorerSpec"),
+    "check": ("fluorsr.evaluate.check", "check"),
+    "compare": ("fluorsr.evaluate.compare", "compare"),
     "infer": ("fluorsr.pipeline.run", "infer"),
     "load": ("fluorsr.models.load", "load"),
     "open": ("fluorsr.io.open", "open_image"),
@@ -38,6 +42,8 @@ __all__ = [
     "Image",
     "RestorerSpec",
     "__version__",
+    "check",
+    "compare",
     "infer",
     "load",
     "open",

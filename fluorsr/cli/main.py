@@ -11,6 +11,7 @@ from collections.abc import Callable
 import typer
 from rich.console import Console
 
+from fluorsr.cli.check import check
 from fluorsr.cli.compare import compare
 from fluorsr.cli.data import data
 from fluorsr.cli.demo import demo
@@ -31,7 +32,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-VERBS: tuple[Callable[..., None], ...] = (infer, verify, info, models, simulate, train, export, compare, report, demo)
+VERBS: tuple[Callable[..., None], ...] = (
+    infer,
+    verify,
+    check,
+    compare,
+    report,
+    info,
+    models,
+    simulate,
+    train,
+    export,
+    demo,
+)
 for verb in VERBS:
     app.command()(verb)
 app.add_typer(data, name="data")

@@ -82,18 +82,38 @@ def _compare(restored: Tensor, image: Tensor, scale: int, pixel_size_um: float) 
     """(rsp, rse, fwhm_nm, gain, offset) and the error map of one image."""
     if not bool(torch.isfinite(restored).all() and torch.isfinite(image).all()):
         return (math.nan,) * 5, torch.full(image.shape, math.nan)
+    found = explain(restored, image)
+    error = (found.seen.double() - image.double()).abs()
+    rsp = float(pearson(found.seen.double(), image.double(), data_range=1.0))
+    rse = float(error.square().mean().sqrt())
+    return (rsp, rse, 1000 * pixel_size_um * found.fwhm_px, found.gain, found.offset), error.float()
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What the camera should have seen, [Y, X] float32 in its counts, were restored [sY, sX] the truth.
+
+    fwhm_px        of the fitted Gaussian, in pixels of the image
+    gain, offset   of the restored image's intensity
+    """
+
+    seen: Tensor
+    fwhm_px: float
+    gain: float
+    offset: float
+
+
+def explain(restored: Tensor, image: Tensor) -> Explained:
+    """I_RS of the header: restored [sY, sX] blurred and scaled to be closest to the image [Y, X], both finite."""
+    scale = restored.shape[0] // image.shape[0]
     fwhm_px = fitted_fwhm(restored, image)
     mean = restored.mean(dtype=torch.float64)
     binned = _blurred_and_binned(restored, float(mean), fwhm_px * scale, scale).double()
-    target = image.double()
-    deviation, level = binned - binned.mean(), target.mean()
+    deviation, level = binned - binned.mean(), image.mean(dtype=torch.float64)
     variance = deviation.square().sum()
-    gain = float((deviation * (target - level)).sum() / variance) if variance > 0 else 0.0
-    error = (gain * deviation + level - target).abs()
+    gain = float((deviation * (image.double() - level)).sum() / variance) if variance > 0 else 0.0
     offset = float(level - gain * (binned.mean() + mean))
-    rsp = float(pearson(gain * binned if gain else binned, target, data_range=1.0))
-    rse = float(error.square().mean().sqrt())
-    return (rsp, rse, 1000 * pixel_size_um * fwhm_px, gain, offset), error.float()
+    return Explained((gain * deviation + level).float(), fwhm_px, gain, offset)
 
 
 def _blurred_and_binned(restored: Tensor, mean: float, fwhm_px: float, scale: int) -> Tensor:
