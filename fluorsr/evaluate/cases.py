@@ -2,7 +2,7 @@
 
     DIR                                          see fluorsr.data.listing; the split "test" where the set is split
     DIR/nuclei/input, DIR/nuclei/target, ...     one folder a structure: each is a group of its own
-    simulated:images=8,photons=400+30,depth=0    fields that no recipe can have drawn
+    simulated:images=8,photons=400+30,haze=0     fields that no recipe can have drawn
 
 Nothing is read or drawn before it is its turn.
 """
@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydantic
 from numpy.typing import NDArray
 
 from fluorsr.data.pairs import Pair, open_pairs
-from fluorsr.data.simulate import SimulationConfig, simulate_pair
+from fluorsr.data.simulate import SimulationConfig, configure, simulate_pair
 from fluorsr.errors import InputError, NotFoundError
 
 SIMULATED = "simulated:"
 TEST_SEED, TUNING_SEED = 2**32, 2**32 + 1
 """Recipes have seeds below 2**31, their validation has 2**31."""
 
+DEFAULT_PRESET = "confocal-280"
 PHOTONS = (400.0, 100.0, 30.0)
 """Light levels of a simulated set, unless told otherwise: bright, medium, dim."""
 
@@ -82,8 +82,9 @@ def open_cases(data: str | Path) -> CaseSet:
 
 
 def simulated_cases(spec: str) -> CaseSet:
-    """Cases from `key=value,key=value`.
+    """Cases from `preset,key=value,key=value`; the preset may be left out.
 
+    preset      of fluorsr.data.presets; default confocal-280
     images      a group (structure and light level); default 8
     structures  names joined by +; default all that the configuration draws
     photons     light levels joined by +; default 400+100+30
@@ -91,7 +92,9 @@ def simulated_cases(spec: str) -> CaseSet:
     others      of SimulationConfig, as in size_px=128 or density=1..3
     """
     given: dict[str, str] = {}
-    for part in filter(None, spec.split(",")):
+    parts = [part for part in spec.split(",") if part]
+    preset = parts.pop(0).strip() if parts and "=" not in parts[0] else DEFAULT_PRESET
+    for part in parts:
         key, equals, value = part.partition("=")
         if not equals or key.strip() in given:
             raise InputError(f"{SIMULATED}{spec}: {part!r} must be key=value, each key once: images=4,photons=100")
@@ -105,13 +108,8 @@ def simulated_cases(spec: str) -> CaseSet:
         raise InputError(f"{SIMULATED}{spec}: {error}; numbers are needed, as in images=4,density=1..3") from error
     if images < 1 or seed < 0 or not levels:
         raise InputError(f"{SIMULATED}{spec}: images must be at least 1 and seed at least 0")
-    try:
-        config = SimulationConfig.model_validate({**values, "photons": (levels[0], levels[0])})
-        configs = {p: SimulationConfig.model_validate({**values, "photons": (p, p)}) for p in levels}
-    except pydantic.ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise InputError(f"{SIMULATED}{spec}: {faults}") from error
-    names = structures or list(config.structures)
+    configs = {photons: configure(preset, **values, photons=(photons, photons)) for photons in levels}
+    names = structures or list(configs[levels[0]].structures)
     groups = list(itertools.product(names, levels))
     sources: list[Source] = []
     tuning: list[Source] = []
@@ -128,9 +126,8 @@ def simulated_cases(spec: str) -> CaseSet:
 def simulated_case(config: SimulationConfig, seed: int, index: int, structure: str, group: str, name: str = "") -> Case:
     """Field `index` of a seed, as a case."""
     field = simulate_pair(config, seed, index, structure)
-    frames = field.degraded if field.degraded.ndim == 3 else field.degraded[None]
-    name = name or f"{group}-{index}"
-    return Case(name, group, frames, field.target, field.pixel_size_um, field.target_pixel_size_um, structure, name)
+    name, sizes = name or f"{group}-{index}", (field.pixel_size_um, field.target_pixel_size_um)
+    return Case(name, group, field.degraded, field.target, *sizes, structure, name)
 
 
 def with_pixel_size(cases: CaseSet, input_um: float) -> CaseSet:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from fluorsr.classical.bicubic import upsample
 from fluorsr.cli.main import app
-from fluorsr.data.simulate import SimulationConfig, simulate_pair
+from fluorsr.data.simulate import configure, simulate_pair
 from fluorsr.errors import InputError
 from fluorsr.evaluate.check import Check, check
 from fluorsr.evaluate.trials import bent, smoothed, with_filaments, with_seams
@@ -42,7 +42,7 @@ def save(path: Path, pixels: NDArray[np.generic], size_um: float) -> Path:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dim field as the camera saw it, its truth, and what the shipped model makes of it in tiles of 88."""
     folder = tmp_path_factory.mktemp("check")
-    config = SimulationConfig(size_px=SIZE, photons=(100, 100), density=(2, 2), pixel_size_jitter=0)
+    config = configure("confocal-280", fixed=True, size_px=SIZE, photons=100, density=2, pixel_size_um=PIXEL_UM)
     field = simulate_pair(config, 2**32 + 9, 0, "microtubules")
     save(folder / "input.tif", field.degraded.reshape(SIZE, SIZE), PIXEL_UM)
     save(folder / "truth.tif", field.target, PIXEL_UM / 2)
@@ -78,7 +78,7 @@ def test_a_good_restoration_is_not_flagged(folder: Path) -> None:
         found = check(folder / "input.tif", folder / output)
         assert warned(found) == set(), found.warnings
         assert found.figures["disagreement_over_noise"] == pytest.approx(1, abs=0.05)
-        assert found.figures["fitted_blur_nm"] == pytest.approx(240, rel=0.15)
+        assert 150 < found.figures["fitted_blur_nm"] < 280
         assert found.figures["resolution_after_nm"] < 0.6 * found.figures["resolution_before_nm"]
         assert len(found.trusted) == 5
         assert "it is the model's inference" in found.doubted[-1]

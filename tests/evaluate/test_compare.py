@@ -222,8 +222,11 @@ def test_one_line_describes_simulated_images() -> None:
     assert not np.array_equal(tuning.target, first.target)
     other = simulated_cases("images=1,photons=100,structures=nuclei,size_px=32,density=2..3,seed=1").sources[0].load()
     assert not np.array_equal(other.target, first.target)
+    wide = simulated_cases("widefield-sted,images=1,photons=100,structures=vesicles,size_px=32")
+    assert wide.sources[0].load().target.shape == (64, 64)
     for spec, message in (
-        ("images", "'images' must be key=value"),
+        ("images=1,photons", "'photons' must be key=value"),
+        ("sted,images=1", "there is no preset 'sted'; use one of confocal-280"),
         ("images=two", "numbers are needed"),
         ("images=0", "images must be at least 1"),
         ("colour=3", "colour: Extra inputs are not permitted"),
