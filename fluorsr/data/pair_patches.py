@@ -1,7 +1,8 @@
 """Training batches cut from real pairs, the same for the same seed and step.
 
-Input and target are counts of two instruments, so each is brought to 0 to 1 by its own percentiles, taken over the
-whole field as at restoration, never over a patch.
+The input is brought to 0 to 1 by percentiles of the whole field, as at restoration, never of a patch. The target is of
+another instrument, in other counts: it is brought to where it agrees best with the input, both in blocks of BLOCK
+pixels. So a restored image is sharper, not brighter, as with simulated targets, and a model of those can be trained on.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fluorsr.data.augment import Augmentation
 from fluorsr.data.pairs import Pair, PairSet
 from fluorsr.data.sampling import PatchSampler, Place
 from fluorsr.errors import InputError
+
+BLOCK = 16
+"""Input pixels within which no microscope tells anything apart, so that two of them show the same."""
 
 
 class Window(NamedTuple):
@@ -94,7 +99,8 @@ class PairPatches:
             if pixels.nbytes + target.nbytes <= self._room:
                 self._room -= pixels.nbytes + target.nbytes
                 self._kept[number] = pixels, target
-            self._windows.append((self._window(pair, pixels), self._window(pair, target)))
+            window = self._window(pair, pixels)
+            self._windows.append((window, self._agreeing(pair, window.apply(pixels).mean(0), target)))
             yield self._windows[-1][1].apply(target)
 
     def _window(self, pair: Pair, image: Tensor) -> Window:
@@ -102,3 +108,19 @@ class PairPatches:
         if not np.isfinite(high - low):
             raise InputError(f"pair {pair.name} has pixels that are not finite; run `fluorsr data check` first")
         return Window(low, high)
+
+    def _agreeing(self, pair: Pair, seen: Tensor, target: Tensor) -> Window:
+        """The window of `target` [sY, sX] in which its blocks are nearest to those of the normalised input [Y, X].
+
+        By least squares; light that only the input has (haze) must not flatten the target altogether.
+        """
+        side = min(BLOCK, *seen.shape)
+        x, y = (F.avg_pool2d(image[None], size).flatten().double() for image, size in (
+            (target, side * self.pairs.scale), (seen, side)))  # fmt: skip
+        spread = float(x.std(correction=0))
+        if not spread > 0 or not float(y.std(correction=0)) > 0:
+            return self._window(pair, target)
+        covariance = float(((x - x.mean()) * (y - y.mean())).mean())
+        slope = max(covariance / spread**2, 0.2 * float(y.std(correction=0)) / spread)
+        low = float(x.mean()) - float(y.mean()) / slope
+        return Window(low, low + 1 / slope)

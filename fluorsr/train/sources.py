@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fluorsr.data.augment import Augmentation
+from fluorsr.data.augment import Augmentation, SimFrames
 from fluorsr.data.check import check_pairs
 from fluorsr.data.pair_patches import PairPatches
 from fluorsr.data.pairs import PairSet, open_pairs
@@ -75,7 +75,12 @@ def _simulated(recipe: Recipe, config: SimulationConfig, share: tuple[int, int],
         recipe.pool,
         recipe.refresh,
         recipe.percentiles,
-        Augmentation(gain=recipe.jitter, offset=recipe.jitter / 7),
+        # Directions are drawn at random; of raw frames only the half turn keeps their order whatever they are.
+        Augmentation(
+            SimFrames((10.0, 70.0, 130.0), config.frames // 3) if config.frames > 1 else None,
+            gain=recipe.jitter,
+            offset=recipe.jitter / 7,
+        ),
         share,
         executor,
     )

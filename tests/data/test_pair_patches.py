@@ -49,11 +49,28 @@ def test_input_and_target_are_of_one_place_in_every_orientation(pairs: PairSet) 
 
 
 def test_the_window_is_the_whole_fields(pairs: PairSet) -> None:
-    pixels, target = PairPatches(pairs, batch=40, patch=64, seed=1, percentiles=(0.0, 100.0), uniform=1.0)(0)
+    pixels, _ = PairPatches(pairs, batch=40, patch=64, seed=1, percentiles=(0.0, 100.0), uniform=1.0)(0)
     assert 0 <= float(pixels.min()) < 0.1
     assert 0.9 < float(pixels.max()) <= 1
-    assert 0 <= float(target.min()) < 0.01
-    assert 0.99 < float(target.max()) <= 1
+
+
+def test_the_target_is_as_bright_as_its_input(pairs: PairSet) -> None:
+    """Its mean of four pixels is the input but for counts, so the least squares fit is exact: frames have one range."""
+    pixels, target = PairPatches(pairs, batch=8, patch=16, seed=1, percentiles=(0.0, 100.0))(0)
+    reduced = torch.nn.functional.avg_pool2d(target, 2)
+    torch.testing.assert_close(reduced, pixels.mean(1, keepdim=True), rtol=0, atol=1e-3)
+
+
+def test_haze_and_empty_fields_leave_the_target_a_range(tmp_path: Path) -> None:
+    """Blocks that run against each other, as those of haze may, and a target without anything."""
+    ramp = np.linspace(0, 1000, 64)[None].repeat(64, 0)
+    for name, target in (("against", ramp[:, ::-1]), ("empty", np.full((64, 64), 7.0))):
+        for side, array in (("input", ramp), ("target", target)):
+            (tmp_path / name / side).mkdir(parents=True)
+            tifffile.imwrite(tmp_path / name / side / "a.tif", array.astype(np.float32))
+        _, made = PairPatches(open_pairs(tmp_path / name), 1, 64, 1, percentiles=(0.0, 100.0))(0)
+        expected = 0.2 if name == "against" else 0.0
+        assert float(made.max() - made.min()) == pytest.approx(expected, abs=0.01)
 
 
 def test_fields_in_memory_and_on_disk_give_the_same_batches(pairs: PairSet) -> None:

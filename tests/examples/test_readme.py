@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import yaml
 from typer.testing import CliRunner
 
@@ -46,7 +47,7 @@ STEPS = list(steps())
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds cells.ome.zarr, two small channels, and recipe.yaml, the shipped model's with three steps of training."""
+    """Holds cells.ome.zarr, two small channels; recipe.yaml, the shipped model's, and a few pairs."""
     path = tmp_path_factory.mktemp("readme")
     layout = Layout(
         axes="cyx",
@@ -60,11 +61,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.write(PlaneIndex(c=c), 0, 0, np.ascontiguousarray(simulate_field(SIZE, structure, c).degraded[0]))
     writer.finish()
     recipe = yaml.safe_load((ROOT / "fluorsr/train/recipes/edsr-confocal-sted-x2.yaml").read_text("utf-8"))
-    short = {"name": "mine", "steps": 3, "batch": 2, "patch": 16, "pool": 2, "warmup": 1, "validate_every": 3}
-    recipe |= short | {"model": {"blocks": 1, "width": 4, "scale": 2}, "precision": "fp32"}
-    recipe["data"]["size_px"] = 32
+    recipe["name"] = "mine"
     (path / "recipe.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
+    for number in range(5):
+        field = simulate_field(96, "microtubules", number, photons=800.0)
+        for side, image in (("input", field.degraded[0]), ("target", field.target)):
+            (path / "pairs" / side).mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(path / "pairs" / side / f"{number}.tif", image)
     return path
+
+
+def shortened(arguments: list[str]) -> list[str]:
+    """Training of two steps on little data."""
+    short = ["steps=2", "batch=2", "patch=16", "pool=2", "validate_every=2"]
+    short += [] if "--data" in arguments else ["data.size_px=48", "data.structures={vesicles: 1}"]
+    return [*arguments, "--workers=0", *(f"--set={change}" for change in short)]
 
 
 def test_there_is_something_to_run() -> None:
@@ -82,5 +93,7 @@ def test_readme(kind: str, code: str, line: int, folder: Path, monkeypatch: pyte
         assert done.returncode == 0, done.stderr
     else:
         name, *arguments = shlex.split(code)
+        if arguments[0] == "train":
+            arguments = shortened(arguments)
         result = CliRunner().invoke(app, ["infer", *arguments] if name == "fluorsr-infer" else arguments)
         assert result.exit_code == 0, f"{code}\n{result.output}\n{result.exception!r}"

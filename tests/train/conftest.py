@@ -27,6 +27,12 @@ TINY = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _few_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One field a structure to validate on."""
+    monkeypatch.setattr("fluorsr.train.sources.FIELDS", 1)
+
+
 @pytest.fixture
 def tiny() -> Callable[..., Recipe]:
     """A recipe of six steps, with changes."""

@@ -88,7 +88,7 @@ def test_combinations_that_cannot_be_are_told_together() -> None:
         "accumulate 20 must be at most batch 12",
         "patience 3 needs a figure to watch",
         "betas (0.9, 1.0) must be at least 0 and below 1",
-        "objective 'magic' must be one of regression",
+        "objective 'magic' must be one of adversarial, diffusion, regression",
     ):
         assert f"\n  {fault}" in str(error.value)
     with pytest.raises(InputError, match="watch 'sharpness' must be one of psnr, ssim, frc, or null"):
