@@ -17,7 +17,7 @@ from fluorsr.report.html_cards import card_text, find_card, given
 from fluorsr.report.html_charts import Gallery, Interval, draw_intervals
 from fluorsr.report.html_fields import Scene, fields_of, scene_colors
 from fluorsr.report.html_page import Card, Chart, Field, Page, method_colors
-from fluorsr.report.html_tables import caption, every_image, groups, pairwise, ranking
+from fluorsr.report.html_tables import caption, every_image, groups, overview, pairwise, ranking
 
 MOST_FIELDS = 6
 MOST_IMAGES = 12
@@ -40,7 +40,7 @@ def comparison_page(comparison: Comparison, pictures: Path, gallery: Gallery) ->
         first = f"{best.name} ranks first of {len(comparison.methods)} by {metric.heading}. {_verdict(comparison)}"
         summary.insert(0, first.strip())
     tables = [ranking(comparison)]
-    tables += [groups(comparison)] if len(comparison.groups) > 2 else []
+    tables += [overview(comparison), groups(comparison)] if len(comparison.groups) > 2 else []
     tables += [pairwise(comparison)] if comparison.tests else []
     tables += [every_image(comparison)] if len(comparison.cases) > 1 else []
     return Page(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fluorsr.evaluate.results import ALL, Comparison, MetricInfo, Summary
 from fluorsr.report.html_page import Cell, Column, Table, number, text
@@ -42,6 +43,21 @@ def ranking(comparison: Comparison) -> Table:
     )
 
 
+def overview(comparison: Comparison) -> Table:
+    """One row a group of images, one column a method: the metric that ranks."""
+    found, metric = _summaries(comparison), comparison.metric(comparison.rank)
+    methods, rows = comparison.ranked(), []
+    for group in comparison.groups[1:]:
+        best = _best(comparison, found, group, metric)
+        summaries = [found.get((group, method.name, metric.name)) for method in methods]
+        count = next((one.cases for one in summaries if one), 0)
+        cells = [_mean(one, metric, best=one is not None and one.method == best) for one in summaries]
+        rows.append([Cell(group, group, "1 image" if count == 1 else f"{count} images"), *cells])
+    first = metric_column(metric)
+    columns = [Column("Images", "text"), *(replace(first, heading=method.name) for method in methods)]
+    return Table(f"{metric.heading} by structure", columns, rows, "The best mean of each row is shaded.")
+
+
 def groups(comparison: Comparison) -> Table:
     """One row a group of images and method."""
     found, rows = _summaries(comparison), []
@@ -61,7 +77,7 @@ def groups(comparison: Comparison) -> Table:
         Column("Count"),
         *map(metric_column, comparison.metrics),
     ]
-    return Table("By structure", columns, rows)
+    return Table("Every figure by structure", columns, rows, folded=True)
 
 
 def pairwise(comparison: Comparison) -> Table:

@@ -19,7 +19,7 @@ from fluorsr.evaluate.results import Comparison, PairedTest
 from fluorsr.report.html import report, write_report
 from fluorsr.report.html_charts import Gallery
 from fluorsr.report.html_fields import Scene, make_field
-from fluorsr.report.html_tables import caption, every_image, groups, pairwise, ranking
+from fluorsr.report.html_tables import caption, every_image, groups, overview, pairwise, ranking
 
 Made = Callable[..., Comparison]
 
@@ -52,6 +52,17 @@ def test_groups_pairs_and_images_each_have_their_rows(comparison: Made) -> None:
     ]  # fmt: skip
     assert pairwise(made).rows[0][3].note == "\N{MINUS SIGN}0.200 to \N{MINUS SIGN}0.100"
     assert len(every_image(made).rows) == 9
+
+
+def test_the_overview_has_a_row_a_group_and_a_column_a_method(comparison: Made) -> None:
+    table = overview(comparison())
+    assert [column.heading for column in table.columns] == ["Images", "sharp", "soft", "lost"]
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["a", "0.050", "0.200", "\N{EN DASH}"],
+        ["b", "0.050", "0.200", "\N{EN DASH}"],
+    ]
+    assert table.rows[0][0].note == "3 images"
+    assert [cell.best for cell in table.rows[0]] == [False, True, False, False]
 
 
 def test_a_caption_names_figures_with_their_units(comparison: Made) -> None:
