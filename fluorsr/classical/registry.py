@@ -97,35 +97,43 @@ class WienerSimMethod(Method):
     def make(self, pixel_size_um: float | None) -> Restorer:
         """See Method."""
         size = self.pixel_size_nm / 1000 if self.pixel_size_nm is not None else pixel_size_um
-        if size is None:
-            raise InputError(
-                "the image does not tell its pixel size, and Wiener SIM must know the microscope's cut-off in pixels; "
-                "give --set pixel_size_nm=..."
-            )
-        optics = SimOptics(microscope=self.microscope(), pixel_size_um=size, damping=self.damping)
+        optics = make_optics(self.numerical_aperture, self.emission_nm, size, self.damping)
         joined = {name: getattr(self, name) for name in WienerOptions.model_fields if name != "pad"}
         return WienerSim(
             optics,
             angles=self.angles,
             phases=self.phases,
             beams=self.beams,
-            options=WienerOptions(**joined, pad=min(128, max(32, math.ceil(REACH_UM / size)))),
+            options=WienerOptions(**joined, pad=min(128, max(32, math.ceil(REACH_UM / optics.pixel_size_um)))),
             period_um=(self.period_nm[0] / 1000, self.period_nm[1] / 1000) if self.period_nm else None,
         )
 
-    def microscope(self) -> Microscope:
-        """The emission's part of the microscope."""
-        values = Microscope().model_dump() | {
-            "numerical_aperture": self.numerical_aperture,
-            "emission_nm": self.emission_nm,
-            "excitation_nm": min(Microscope().excitation_nm, self.emission_nm),
-        }
-        return Microscope(**values)
-
     @pydantic.model_validator(mode="after")
     def _possible(self) -> WienerSimMethod:
-        self.microscope()
+        _microscope(self.numerical_aperture, self.emission_nm)
         return self
+
+
+def make_optics(
+    numerical_aperture: float, emission_nm: float, pixel_size_um: float | None, damping: float = 0.3
+) -> SimOptics:
+    """What is known of a SIM microscope. Raises InputError where it cannot be, or where the pixel size is not known."""
+    if pixel_size_um is None:
+        raise InputError(
+            "the image does not tell its pixel size, and stripes are looked for by the microscope's cut-off in pixels; "
+            "give it: --set pixel_size_nm=... to fluorsr infer, --pixel-size-nm to fluorsr info"
+        )
+    try:
+        microscope = _microscope(numerical_aperture, emission_nm)
+    except pydantic.ValidationError as error:
+        raise InputError("; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())) from None
+    return SimOptics(microscope=microscope, pixel_size_um=pixel_size_um, damping=damping)
+
+
+def _microscope(numerical_aperture: float, emission_nm: float) -> Microscope:
+    usual = Microscope()
+    values = {"numerical_aperture": numerical_aperture, "emission_nm": emission_nm}
+    return Microscope(**{**usual.model_dump(), **values, "excitation_nm": min(usual.excitation_nm, emission_nm)})
 
 
 METHODS: dict[str, type[Method]] = {
