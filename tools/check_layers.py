@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("optics", "tiling", "io", "normalize"),
     ("models", "metrics", "classical"),
     ("data", "losses", "predict"),
-    ("train", "pipeline", "evaluate", "export"),
+    ("train", "pipeline", "evaluate", "export", "acquire"),
     ("report",),
     ("cli", "__main__"),
 )
