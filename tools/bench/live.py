@@ -3,8 +3,8 @@
     bash tools/host.sh && python tools/bench/live.py [--frames 100] [--size 512] [--threads 1]
 
 The plain loop is what one writes first: the eager float32 network, each frame normalised by its percentiles, restored
-whole, rounded. fluorsr-host runs the export in bf16 and in fp32. A line of JSON each: milliseconds from a frame's
-arrival to its restored pixels. Frames come as fast as they are taken.
+whole, rounded. fluorsr-host runs the export in bf16 and in fp32. A line of JSON each: milliseconds from when a frame is
+taken up to its restored pixels; for the host that is `restore_ms`.
 """
 
 from __future__ import annotations
