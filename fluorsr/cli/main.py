@@ -19,6 +19,7 @@ from fluorsr.cli.export import export
 from fluorsr.cli.infer import infer
 from fluorsr.cli.info import info
 from fluorsr.cli.models import models
+from fluorsr.cli.plan import plan
 from fluorsr.cli.report import report
 from fluorsr.cli.simulate import simulate
 from fluorsr.cli.train import train
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 VERBS: tuple[Callable[..., None], ...] = (
     infer,
+    plan,
     verify,
     check,
     compare,

@@ -28,6 +28,7 @@ from fluorsr.pipeline.places import Places
 from fluorsr.pipeline.plan import Plan, make_plan
 from fluorsr.pipeline.probe import probe
 from fluorsr.pipeline.select import select
+from fluorsr.pipeline.space import check_space, compressed_share, raw_bytes
 from fluorsr.pipeline.summary import Progress, Summary, notes_after, warnings_before
 from fluorsr.pipeline.window import Window
 from fluorsr.pipeline.worker import Job
@@ -160,6 +161,8 @@ def infer(
     fingerprint |= _told(options, series, [facts[plane] for plane in plan.input_planes if facts])
     if not where.inside and path.suffix.lower() in TIFF_SUFFIXES:
         raise InputError(f"{path.name} is a TIFF, which one process writes: use --workers 1, or an OME-Zarr output")
+    if not resume:  # then most of it may be there
+        notes += _tell_all(_space(path, image, plan), tell)
     call = {
         "source": fingerprint["input"],
         "options": {
@@ -248,6 +251,13 @@ def infer(
         notes=(*notes, *notes_after(plan.layout.dtype, totals)),
         repaired=repaired,
     )
+
+
+def _space(path: Path, image: Image, plan: Plan) -> list[str]:
+    """Warnings of a disk that may be too small. Raises StorageError where it certainly is."""
+    folder = next(parent for parent in path.parents if parent.is_dir())
+    note = check_space(folder, int(raw_bytes(plan.layout) * compressed_share(image, plan)))
+    return [note] if note else []
 
 
 def _recheck(
