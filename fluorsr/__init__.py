@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fluorsr.errors import FluorsrError
     from fluorsr.evaluate.check import check
     from fluorsr.evaluate.compare import compare
+    from fluorsr.evaluate.sim_support import support_of as sim_support
     from fluorsr.image import Image
     from fluorsr.io.open import open_image as open
     from fluorsr.models.load import load
@@ -35,6 +36,7 @@ _WHERE = {
     "load": ("fluorsr.models.load", "load"),
     "open": ("fluorsr.io.open", "open_image"),
     "restore": ("fluorsr.pipeline.memory", "restore"),
+    "sim_support": ("fluorsr.evaluate.sim_support", "support_of"),
     "verify": ("fluorsr.pipeline.verify", "verify"),
 }
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "load",
     "open",
     "restore",
+    "sim_support",
     "verify",
 ]
 
