@@ -37,7 +37,7 @@ def test_faults_between_entries_are_told_together() -> None:
         read_recipe(SHIPPED, {"loss": "l3", "patch": 512, "percentiles": [99, 1], "model.scale": 4, "model.width": 8})
     for fault in (
         "loss 'l3' is not one of l1, mse, charbonnier",
-        "patch 512 must fit the field of data.size_px 256",
+        "patch 512 must fit the field of data.size_px 160",
         "percentiles (99.0, 1.0) must rise",
         "model.scale 4 must equal data.scale 2",
     ):
