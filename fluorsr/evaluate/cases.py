@@ -103,7 +103,7 @@ def simulated_cases(spec: str) -> CaseSet:
         images, seed = int(given.pop("images", "8")), int(given.pop("seed", "0"))
         levels = [float(v) for v in given.pop("photons").split("+")] if "photons" in given else list(PHOTONS)
         structures = given.pop("structures").split("+") if "structures" in given else None
-        values = {key: _number(value) for key, value in given.items()}
+        values: dict[str, Any] = {key: _number(value) for key, value in given.items()}
     except ValueError as error:
         raise InputError(f"{SIMULATED}{spec}: {error}; numbers are needed, as in images=4,density=1..3") from error
     if images < 1 or seed < 0 or not levels:
