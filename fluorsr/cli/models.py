@@ -1,4 +1,4 @@
-"""`fluorsr models`: which models ship, and what each says of itself."""
+"""`fluorsr models`: which models and classical methods there are, and what each says of itself."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from fluorsr.classical.registry import METHODS, Method
 from fluorsr.models.weights import Card
 from fluorsr.models.zoo_index import describe, zoo
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(help="A shipped model; without it, all are listed.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A shipped model or classical method; without it, all are listed.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the shipped models, or show all that one says of itself: what for, at which pixel size, its figures."""
+    if name in METHODS:
+        _show_method(name, METHODS[name], as_json=as_json)
+        return
     cards = {known: describe(known) for known in ([name] if name else zoo())}
     if as_json:
         print(json.dumps({known: _as_json(card) for known, card in cards.items()}))
@@ -43,6 +49,19 @@ def _print_list(console: Console, cards: dict[str, Card]) -> None:
         size = f"{1000 * spec.pixel_size_um:.0f} nm" if spec.pixel_size_um else "any"
         table.add_row(known, f"{spec.scale}x", size, spec.modality, ", ".join(spec.structures))
     console.print(table, highlight=False)
+    console.print(f"classical methods, with options: {', '.join(METHODS)}", highlight=False, soft_wrap=True)
+
+
+def _show_method(name: str, method: type[Method], *, as_json: bool) -> None:
+    options = {option: field.default for option, field in method.model_fields.items()}
+    if as_json:
+        print(json.dumps({name: options}))
+        return
+    console = Console()
+    console.print(f"[bold]{name}[/]  {method.__doc__}", highlight=False)
+    console.print("Options, as they are unless changed with --set:", highlight=False)
+    for option, value in options.items():
+        console.print(f"    {option}={'' if value is None else value}", highlight=False)
 
 
 def _print_card(console: Console, card: Card) -> None:

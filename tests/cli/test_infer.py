@@ -95,6 +95,9 @@ def test_info_and_models_print_what_there_is(command: Command, image: Path) -> N
     assert "80 nm" in shown
     assert json.loads(command("fluorsr", "info", image, "--json"))["dtype"] == "uint16"
     assert "edsr-confocal-sted-x2" in command("fluorsr", "models")
+    assert "bicubic, richardson-lucy, wiener-sim" in command("fluorsr", "models")
+    assert "iterations=10" in command("fluorsr", "models", "richardson-lucy")
+    assert json.loads(command("fluorsr", "models", "bicubic", "--json")) == {"bicubic": {"scale": 2}}
     card = json.loads(command("fluorsr", "models", "edsr-confocal-sted-x2", "--json"))["edsr-confocal-sted-x2"]
     assert card["spec"]["scale"] == 2
     assert card["spec"]["exact"]
