@@ -20,6 +20,7 @@ from fluorsr.classical.sim_parameters import NoStripesError
 from fluorsr.data.sim_frames import FrameOrder, check_frames, faulty_frames
 from fluorsr.errors import InputError
 from fluorsr.image import Image, PlaneIndex
+from fluorsr.io.chunk_cache import with_chunk_cache
 from fluorsr.models.load import LoadedModel
 from fluorsr.normalize import Normalization
 from fluorsr.optics.microscope import Microscope
@@ -54,7 +55,7 @@ def view_of(
     """
     angles = int(getattr(measurer(restorer), "angles", 3))
     found = find_frames(stored, restorer.spec.name, restorer.spec.frames, frames_axis, frames, frame_order, angles)
-    return found, found.view(stored) if found else stored
+    return found, found.view(stored) if found else with_chunk_cache(stored)
 
 
 def before_run(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fluorsr.errors import FluorsrError, InputError
 from fluorsr.image import Image, PlaneIndex
+from fluorsr.io.chunk_cache import chunk_sides
 from fluorsr.io.disk import exists_error
 from fluorsr.io.open import TIFF_SUFFIXES, open_image
 from fluorsr.io.writer import ImageWriter
@@ -253,6 +256,22 @@ def infer(
     )
 
 
+def chunk_order(plan: Plan, image: Image) -> Sequence[int]:
+    """The blocks in the order in which to make them: as numbered or, where chunks are kept, chunk by chunk."""
+    sides = chunk_sides(image)
+    if sides is None:
+        return range(len(plan))
+    rest, column = np.divmod(np.arange(len(plan)), plan.blocks_yx[1])
+    plane, row = np.divmod(rest, plan.blocks_yx[0])
+    chunk_y, chunk_x = (
+        (first + index * side) // chunk
+        for first, index, side, chunk in zip(
+            (plan.selection.y[0], plan.selection.x[0]), (row, column), plan.block_input, sides, strict=True
+        )
+    )
+    return [int(i) for i in np.lexsort((column, row, chunk_x, chunk_y, plane))]
+
+
 def _space(path: Path, image: Image, plan: Plan) -> list[str]:
     """Warnings of a disk that may be too small. Raises StorageError where it certainly is."""
     folder = next(parent for parent in path.parents if parent.is_dir())
@@ -301,6 +320,7 @@ def _run(
     """Make the rows that the record does not hold: (input pixels restored, tries that failed)."""
     places = Places(job.plan.layout) if job.lease else None  # a TIFF has no storage objects to name
     stages = [("restore", range(len(job.plan)))]
+    order = chunk_order(job.plan, image)
     if places:
         stages += [(f"pyramid level {level}", places.rows(level)) for level in places.tail]
 
@@ -317,7 +337,7 @@ def _run(
                 finished = journal.done[rows.start : rows.stop]
                 done = int(finished.sum())
                 report(Progress(stage, done, len(rows)))
-                waiting = (row for row in rows if not finished[row - rows.start])
+                waiting = (row for row in (rows if rows.start else order) if not finished[row - rows.start])
                 for results in window.run(waiting, describe):
                     for result in results:
                         pixels += result.pixels

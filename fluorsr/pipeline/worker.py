@@ -20,6 +20,7 @@ from distributed import get_worker
 
 from fluorsr.errors import FluorsrError, InUseError
 from fluorsr.image import Image, PlaneIndex
+from fluorsr.io.chunk_cache import with_chunk_cache
 from fluorsr.io.open import open_image
 from fluorsr.io.writer import Block as TailBlock
 from fluorsr.io.writer import ImageWriter
@@ -42,7 +43,7 @@ BLOCKS_AT_ONCE = 3
 def open_frames(source: str, level: int, frames: Frames | None) -> Image:
     """Open an image as its run sees it: with its raw frames along q."""
     image = open_image(source, level=level)
-    return frames.view(image) if frames else image
+    return frames.view(image) if frames else with_chunk_cache(image)
 
 
 @dataclass(frozen=True)
