@@ -73,6 +73,9 @@ def probe(client: Client, job: Job, image: Image, tell: Callable[[str], None]) -
     group = job.writer.path / GROUP
     output = str(job.writer.path.resolve())
     sights = client.run(look, job.source, job.level, job.frames, output, on_error="return")
+    sights = {worker: sight for worker, sight in sights.items() if not isinstance(sight, OSError)}  # it has left
+    if not sights:
+        raise InputError("every worker left the cluster when it was asked what it sees; see the workers' logs")
     here = look(job.source, job.level, job.frames, output)
     try:
         visible = {path.name for path in group.iterdir()}

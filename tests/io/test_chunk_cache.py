@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -45,6 +45,7 @@ class Counting(ChunkedArray):
 spans = st.tuples(st.integers(0, 19), st.integers(1, 20), st.integers(0, 29), st.integers(1, 30))
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2), spans)
 def test_any_region_is_that_of_the_array(z: int, span: tuple[int, int, int, int]) -> None:
     y0, dy, x0, dx = span
