@@ -114,10 +114,16 @@ class Renderer:
     def planes(self, points: Emitters) -> tuple[list[int], Tensor]:
         """Points in the coordinates of the area, z from the focus -> planes that hold light, and their light."""
         index = np.interp(points.z, PLANES_UM, np.arange(len(PLANES_UM))).astype(np.float32)
+        first, last = (int(np.floor(index.min())), int(np.ceil(index.max()))) if index.size else (FOCUS, FOCUS)
         size, step = self.canvas.size, self.canvas.step_um
-        stack = draw_planes(points._replace(z=index), (len(PLANES_UM), *size), (1.0, step, step), sharing="quadratic")
-        lit = [i for i, plane in enumerate(stack) if plane.any()] or [FOCUS]
-        return lit, torch.from_numpy(stack[lit])
+        stack = draw_planes(
+            points._replace(z=index),
+            (last - first + 1, *size),
+            (1.0, step, step),
+            first_plane_um=first,
+            sharing="quadratic",
+        )
+        return list(range(first, last + 1)), torch.from_numpy(stack)
 
     def image(self, points: Emitters) -> Light:
         """Evenly lit: one frame."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -98,7 +99,9 @@ class Scene:
         member = int(rng.integers(FAMILY))
         self.drawn = config.draw_family(_philox(seed, FIRST_MEMBER + member)) | config.draw_sample(rng)
         self.photons, self.pixel_um = self.drawn["photons"], self.drawn["pixel_size_um"]
-        self._specimen_seed, self._exposure_seed, self._haze_seed = (int(n) for n in rng.integers(2**62, size=3))
+        # Two structures of one sample share their microscope, but neither their haze nor their noise.
+        own = zlib.crc32(self.structure.encode())
+        self._specimen_seed, self._exposure_seed, self._haze_seed = (int(n) ^ own for n in rng.integers(2**62, size=3))
         places, first_phases = rng.uniform(-1e4, 1e4, (PLACES, 2)), rng.uniform(0, 2 * math.pi, 3)
 
         confocal = config.modality == "confocal-sted"

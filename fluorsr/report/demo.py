@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from fluorsr.classical.bicubic import upsample
+from fluorsr.data.simulate import configure
 from fluorsr.data.store import simulate_store, truth_path
 from fluorsr.errors import InputError, OutputExistsError, StorageError
 from fluorsr.evaluate.restore import score
@@ -124,7 +125,7 @@ def run_demo(
         _write_json(folder / "demo.json", {"made_by": MADE_BY})
         for path in (source, truth):
             shutil.rmtree(path, ignore_errors=True)  # what a killed demo leaves need not be an image yet
-        simulate_store(source, STRUCTURES, size, seed, scale=SCALE)
+        simulate_store(source, configure("confocal-280", fixed=True, size_px=size, scale=SCALE), STRUCTURES, seed)
         _write_json(folder / "demo.json", wanted)
     seconds["simulate"] = time.perf_counter() - began
 

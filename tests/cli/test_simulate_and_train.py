@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import fluorsr.train
 from fluorsr.cli.simulate import simulate
 from fluorsr.cli.train import train
+from fluorsr.data.pairs import open_pairs
 from fluorsr.errors import InputError, OutputExistsError
 from fluorsr.io.open import open_image
 from fluorsr.models.weights import read_weights
@@ -47,6 +48,24 @@ def test_simulate_writes_an_image_and_its_truth(tmp_path: Path) -> None:
     assert open_image(tmp_path / "cells_truth.zarr").shape == (2, 160, 160)
 
 
+def test_simulate_takes_the_microscope_from_the_command_line(tmp_path: Path) -> None:
+    out = tmp_path / "sim.tif"
+    told = run("simulate", str(out), "--modality", "sim-raw", "--size", "32", "--na", "1.45", "--wavelength-nm", "580",
+               "--photons", "100", "--pixel-size-um", "0.065")  # fmt: skip
+    assert str(tmp_path / "sim_truth.tif") in told
+    image = open_image(out)
+    assert image.shape == (15, 32, 32)
+    assert image.pixel_size_um["x"] == pytest.approx(0.065)
+
+
+def test_simulate_writes_pairs_to_train_on(tmp_path: Path) -> None:
+    asked = ["--count", "2", "--size", "48", "--preset", "widefield-sted", "--structure", "actin"]
+    told = run("simulate", str(tmp_path / "set"), *asked)
+    assert "2 pairs" in told
+    pairs = open_pairs(tmp_path / "set")
+    assert (len(pairs), pairs.scale, pairs.frames) == (2, 2, 1)
+
+
 def test_train_writes_weights_and_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     out = tmp_path / "run"
     told = run("train", RECIPE, "--out", str(out), "--steps", "2", *TINY)
@@ -61,8 +80,12 @@ def test_train_writes_weights_and_goes_on_from_its_checkpoint(tmp_path: Path) ->
 
 
 def test_what_is_wrong_is_told() -> None:
-    with pytest.raises(InputError, match="scale 3 must be 1, 2 or 4"):
+    with pytest.raises(InputError, match="cannot simulate this: scale: Input should be 1, 2 or 4"):
         run("simulate", "unused.zarr", "--scale", "3")
+    with pytest.raises(InputError, match="there is no modality 'sted'; use one of confocal-sted, widefield-sted"):
+        run("simulate", "unused.zarr", "--modality", "sted")
+    with pytest.raises(InputError, match="preset sim-3x3 is of sim-raw, not confocal-sted; use confocal-280"):
+        run("simulate", "unused.zarr", "--modality", "confocal-sted", "--preset", "sim-3x3")
     with pytest.raises(InputError, match="--set takes KEY=VALUE, not 'batch'"):
         run("train", RECIPE, "--out", "unused", "--set", "batch")
     with pytest.raises(InputError, match="has faults"):

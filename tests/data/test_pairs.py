@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fluorsr.data.listing import find_pairs
 from fluorsr.data.pairs import open_listing, open_pairs
+from fluorsr.data.simulate import configure
 from fluorsr.data.store import simulate_store
 from fluorsr.errors import FormatError, InputError, NotFoundError
 from fluorsr.image import PlaneIndex
@@ -82,7 +83,7 @@ def test_frames_are_what_the_target_lacks(tmp_path: Path) -> None:
 
 
 def test_ome_zarr_pairs_in_folders_and_beside_each_other(tmp_path: Path) -> None:
-    simulate_store(tmp_path / "one.ome.zarr", ["vesicles"], 64, seed=1)
+    simulate_store(tmp_path / "one.ome.zarr", configure("confocal-280", fixed=True, size_px=64), ["vesicles"], 1)
     beside = open_pairs(tmp_path / "one.ome.zarr")
     assert open_pairs(tmp_path) == beside or len(open_pairs(tmp_path)) == 1
     assert (beside.scale, beside.pairs[0].pixel_size_um) == (2, pytest.approx(0.06))
