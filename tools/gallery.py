@@ -2,31 +2,34 @@
 
 structures.png   every structure in every modality, input beside target
 line_pairs.png   pairs of lines from 80 to 400 nm apart, through 280 nm optics and 110 nm optics
-sim_real.png     a real field of microtubules (SIM frames, their mean, the conventional reconstruction) above a simulated
-                 one; left out where --real does not hold fov1_high_light_raw.tif and its reconstruction
+sim_real.png     a real field of microtubules (SIM frames, their mean, the conventional reconstruction), and a simulated
+                 one below it; left out where --real does not hold fov1_high_light_raw.tif and its reconstruction
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import tifffile
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from fluorsr.data.simulate import Field, simulate_field
 from fluorsr.data.structures.registry import STRUCTURES
 
 PRESETS = ("confocal-280", "widefield-sted", "widefield-sim", "sim-3x5")
 SIZE_PX = 140
-DPI = 72
+DPI, LEVELS = 72, 40
 
 
-def show(axes: Axes, image: NDArray[np.generic], title: str = "", window: tuple[float, float] = (0.5, 99.9)) -> None:
+def show(axes: Axes, image: NDArray[Any], title: str = "", window: tuple[float, float] = (0.5, 99.9)) -> None:
     low, high = np.percentile(image, window)
     axes.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-9), interpolation="nearest")
     axes.set_xticks([])
@@ -43,29 +46,35 @@ def bar(axes: Axes, field: Field, length_um: float, *, target: bool = False) -> 
     axes.plot([x1 - length_um / pixel, x1], [side * 0.94] * 2, color="white", lw=2.5, solid_capstyle="butt")
 
 
+def save(figure: Figure, path: Path) -> None:
+    """As a PNG of 40 grey levels: noise is what makes such pictures large."""
+    figure.savefig(path, dpi=DPI)
+    plt.close(figure)
+    Image.open(path).convert("L").quantize(LEVELS).save(path, optimize=True)
+
+
 def structures(out: Path) -> None:
     columns = 2 * len(PRESETS)
     figure, grid = plt.subplots(
         len(STRUCTURES), columns, figsize=(1.65 * columns, 1.72 * len(STRUCTURES) + 0.3), layout="constrained"
     )
-    for row, structure in zip(grid, STRUCTURES, strict=True):
+    for number, structure in enumerate(STRUCTURES):
+        row, first = grid[number], number == 0
         for column, preset in enumerate(PRESETS):
             field = simulate_field(SIZE_PX, structure, 5, preset=preset, photons=300, pixel_size_um=0.06)
-            first = row is grid[0]
             frame = "raw frame 1" if field.degraded.shape[0] > 1 else "input"
             show(row[2 * column], field.degraded[0], f"{preset}\n{frame}" if first else "")
             show(row[2 * column + 1], field.target, "\ntarget" if first else "")
             bar(row[2 * column], field, 2.0)
         row[0].set_ylabel(structure.replace("_", " "), fontsize=10)
-    figure.savefig(out / "structures.png", dpi=DPI, pil_kwargs={"optimize": True})
-    plt.close(figure)
+    save(figure, out / "structures.png")
 
 
 def line_pairs(out: Path) -> None:
     field = simulate_field(
         280,
         "line_pairs",
-        2,
+        28,
         photons=2000,
         haze=0,
         numerical_aperture=1.1,
@@ -80,8 +89,7 @@ def line_pairs(out: Path) -> None:
     show(grid[1], field.target, "target, a spot of 110 nm")
     bar(grid[0], field, 2.0)
     figure.suptitle("Pairs of lines 80, 100, 120, 150, 200, 250, 300 and 400 nm apart; bar 2 um", fontsize=10)
-    figure.savefig(out / "line_pairs.png", dpi=DPI, pil_kwargs={"optimize": True})
-    plt.close(figure)
+    save(figure, out / "line_pairs.png")
 
 
 def sim_real(out: Path, folder: Path) -> None:
@@ -102,8 +110,7 @@ def sim_real(out: Path, folder: Path) -> None:
     bar(grid[1, 0], field, 2.0)
     grid[0, 0].set_ylabel("real", fontsize=11)
     grid[1, 0].set_ylabel("simulated", fontsize=11)
-    figure.savefig(out / "sim_real.png", dpi=DPI, pil_kwargs={"optimize": True})
-    plt.close(figure)
+    save(figure, out / "sim_real.png")
 
 
 def main() -> None:
