@@ -89,7 +89,7 @@ def test_the_output_tells_model_and_tiles(folder: Path) -> None:
     assert read_provenance(folder / "truth.tif") == {}
     found = {one.rule: one for one in check(folder / "input.tif", folder / "restored.zarr").findings}
     assert "as edsr-confocal-sted-x2 was trained at" in found["pixel-size"].message
-    assert "trained at 20 to 500" in found["light-level"].message
+    assert "trained at 10 to 1000" in found["light-level"].message
     assert "every 176 x 176 pixels" in found["seams"].message
 
 

@@ -184,5 +184,7 @@ def test_options_that_do_not_fit(make_weights, tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             export_torchscript(weights, tmp_path / "x.ts", **options)
+    other = tmp_path / "x.tsx"
+    other.touch()
     with pytest.raises(InputError, match=r"x\.tsx is not an exported model; its suffix must be one of \.ts"):
-        check(tmp_path / "x.tsx")
+        check(other)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +22,9 @@ class Interpolate(torch.nn.Module):
         return torch.nn.functional.interpolate(x, scale_factor=2.0, mode="bicubic", align_corners=False)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "interpolate.pt"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # torch deprecates TorchScript
-        torch.jit.script(Interpolate()).save(str(path))  # type: ignore[no-untyped-call]  # torch does not type it
-    return path
+@pytest.fixture
+def model(tmp_path: Path, save_script: Callable[[torch.nn.Module, Path], Path]) -> Path:
+    return save_script(Interpolate(), tmp_path / "interpolate.pt")
 
 
 def test_demo_simulates_restores_and_compares(model: Path, tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ class TestInference:
         page = inference_page(tmp_path / "out.zarr", Gallery(tmp_path / "figures"))
         assert "the image's pixels are 130.0 nm, edsr-confocal-sted-x2 was trained at 60.0 nm" in page.warnings[0]
         assert page.cards[0].title == DEFAULT_MODEL
-        assert "The model was trained on microtubules, vesicles, nuclei" in page.summary[1]
+        assert "The model was trained on microtubules, actin, nuclei" in page.summary[1]
 
     def test_an_input_that_is_gone_or_another_is_said(self, restored: Callable[..., Path], tmp_path: Path) -> None:
         out = restored()
