@@ -15,6 +15,7 @@ from fluorsr.cli.check import check
 from fluorsr.cli.compare import compare
 from fluorsr.cli.data import data
 from fluorsr.cli.demo import demo
+from fluorsr.cli.evaluate import evaluate
 from fluorsr.cli.export import export
 from fluorsr.cli.infer import infer
 from fluorsr.cli.info import info
@@ -39,6 +40,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     verify,
     check,
     compare,
+    evaluate,
     report,
     info,
     models,

@@ -66,7 +66,7 @@ def find_pairs(path: str | Path) -> tuple[Listing, ...]:
     elif (path / "input").is_dir() or (path / "target").is_dir():
         found = _from_folders(path, "")
     else:
-        found = [_beside(image) for same in _images(path).values() for image in same if truth_path(image).exists()]
+        found = [_beside(image) for same in images_in(path).values() for image in same if truth_path(image).exists()]
     if not found:
         raise FormatError(
             f"{path} holds no pairs: fluorsr looks for train/input/*.tif and train/target/*.tif (and val, test), for "
@@ -81,7 +81,7 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in TIFF_SUFFIXES if path.is_file() else path.suffix.lower() == ".zarr"
 
 
-def _images(folder: Path) -> dict[str, list[Path]]:
+def images_in(folder: Path) -> dict[str, list[Path]]:
     """Name without suffixes -> images of that name: one, unless a folder holds both a.tif and a.ome.zarr."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -91,7 +91,7 @@ def _images(folder: Path) -> dict[str, list[Path]]:
 
 
 def _from_folders(folder: Path, split: str) -> list[Listing]:
-    sides = {side: _images(folder / side) for side in ("input", "target")}
+    sides = {side: images_in(folder / side) for side in ("input", "target")}
     found = []
     for name in sorted(sides["input"].keys() | sides["target"].keys()):
         label = f"{split}/{name}" if split else name

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -71,7 +71,18 @@ def check_threshold(threshold: str) -> None:
         raise InputError(f"there is no threshold {threshold!r}; there are {', '.join(THRESHOLDS)}")
 
 
-def frc_curve(first: Tensor, second: Tensor, shift_px: tuple[float, float] = (0.0, 0.0)) -> Curve:
+class Squares(Protocol):
+    """Of a tensor [Y, X] what is needed here, so that a plane may be read square by square."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+    @property
+    def device(self) -> torch.device: ...
+    def numel(self) -> int: ...
+    def __getitem__(self, at: tuple[slice, slice], /) -> Tensor: ...
+
+
+def frc_curve(first: Tensor | Squares, second: Tensor | Squares, shift_px: tuple[float, float] = (0.0, 0.0)) -> Curve:
     """The correlation of two images [Y, X] in rings one frequency step wide, up to Nyquist.
 
     shift_px   where the second image was sampled, from the first, in pixels along (y, x); taken back

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from fluorsr.errors import FormatError, InputError, MissingDependencyError, MissingWeightsError
 from fluorsr.metrics.check import check_pair
+from fluorsr.metrics.frc import Squares
 
 BLOCK = 1024
 """Larger images are cut into parts of at most this side, and their distances averaged by area."""
@@ -151,18 +152,24 @@ def lpips(
         raise InputError(
             f"LPIPS ({trunk}) needs images of at least {smallest} x {smallest} pixels, not {rows} x {columns}"
         )
+    planes = zip(prediction.reshape(-1, rows, columns), target.reshape(-1, rows, columns), strict=True)
+    totals = [lpips_sum(p, t, float(t.min()), data_range, trunk) for p, t in planes]
+    return (torch.tensor(totals, dtype=torch.float64, device=target.device) / (rows * columns)).reshape(
+        target.shape[:-2]
+    )
+
+
+def lpips_sum(
+    prediction: Tensor | Squares, target: Tensor | Squares, low: float, data_range: float, trunk: Name = "alex"
+) -> float:
+    """The distance of two images [Y, X], part by part, times their area; `low` becomes -1, `low` + data_range 1."""
     network = load_lpips(trunk).to(target.device)
-    low = target.amin((-2, -1), keepdim=True)
-    pair = [
-        (2 * (images - low) / data_range - 1).float().reshape(-1, 1, rows, columns) for images in (prediction, target)
-    ]
-    total = torch.zeros(pair[0].shape[0], dtype=torch.float64, device=target.device)
-    for y in _parts(rows):
-        for x in _parts(columns):
-            area = (y.stop - y.start) * (x.stop - x.start)
-            for n in range(total.numel()):
-                total[n] += network(*(images[n : n + 1, :, y, x] for images in pair))[0] * area
-    return (total / (rows * columns)).reshape(target.shape[:-2])
+    rows, columns = target.shape
+    total = 0.0
+    for at in itertools.product(_parts(rows), _parts(columns)):
+        parts = [(2 * (image[at] - low) / data_range - 1).float()[None, None] for image in (prediction, target)]
+        total += float(network(*parts)) * parts[0].numel()
+    return total
 
 
 def lpips_vgg(prediction: Tensor, target: Tensor, *, data_range: float, pixel_size_um: float = 1.0) -> Tensor:

@@ -35,11 +35,11 @@ def ms_ssim(prediction: Tensor, target: Tensor, *, data_range: float, pixel_size
         last = weight == WEIGHTS[-1]
         result = result * (whole if last else structure).clamp(min=0) ** weight
         if not last:
-            x, y = _halve(x), _halve(y)
+            x, y = halve(x), halve(y)
     return result
 
 
-def _halve(images: Tensor) -> Tensor:
+def halve(images: Tensor) -> Tensor:
     """2 x 2 means: [..., Y, X] -> [..., ceil(Y / 2), ceil(X / 2)]."""
     rows, columns = images.shape[-2:]
     stack = images.reshape(-1, 1, rows, columns)
