@@ -27,7 +27,7 @@ from fluorsr.errors import InputError
 from fluorsr.image import Image, PlaneIndex
 from fluorsr.metrics.fit import INTENSITIES, PERCENTILES, SHORT
 from fluorsr.metrics.frc import crossing, frc_curve
-from fluorsr.metrics.lpips import lpips_sum
+from fluorsr.metrics.lpips import Name, lpips_sum
 from fluorsr.metrics.ms_ssim import SMALLEST, WEIGHTS, halve
 from fluorsr.metrics.ssim import RADIUS, similarity
 from fluorsr.normalize import fit
@@ -36,6 +36,9 @@ STRIP = 1024
 """Rows of a strip: a multiple of 16, so that MS-SSIM's scales begin with it."""
 BELOW = 2 * RADIUS * 2 ** (len(WEIGHTS) - 1)
 STREAMED = ("psnr", "ssim", "frc", "ms_ssim", "nrmse", "pearson", "lpips", "lpips_vgg")
+
+
+LEARNED: tuple[tuple[str, Name], ...] = (("lpips", "alex"), ("lpips_vgg", "vgg"))
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def stream_metrics(
         if pixel_size_um is not None:
             cutoff = crossing(frc_curve(p, t))
             found["frc"] = 1000 * pixel_size_um / cutoff if cutoff else math.inf
-    for name, trunk in (("lpips", "alex"), ("lpips_vgg", "vgg")):
+    for name, trunk in LEARNED:
         if name in metrics:
             low = t_scale[0] * moments.low_t + t_scale[1]
             found[name] = lpips_sum(p, t, low, data_range, trunk) / target.numel()

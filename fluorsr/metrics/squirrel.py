@@ -108,12 +108,12 @@ def explain(restored: Tensor, image: Tensor) -> Explained:
     scale = restored.shape[0] // image.shape[0]
     fwhm_px = fitted_fwhm(restored, image)
     mean = restored.mean(dtype=torch.float64)
-    binned = _blurred_and_binned(restored, float(mean), fwhm_px * scale, scale).double()
-    deviation, level = binned - binned.mean(), image.mean(dtype=torch.float64)
-    variance = deviation.square().sum()
-    gain = float((deviation * (image.double() - level)).sum() / variance) if variance > 0 else 0.0
-    offset = float(level - gain * (binned.mean() + mean))
-    return Explained((gain * deviation + level).float(), fwhm_px, gain, offset)
+    binned = _blurred_and_binned(restored, float(mean), fwhm_px * scale, scale)
+    middle, level = float(binned.mean(dtype=torch.float64)), float(image.mean(dtype=torch.float64))
+    binned -= middle
+    variance = float(binned.square().sum(dtype=torch.float64))
+    gain = float((binned * (image - level)).sum(dtype=torch.float64)) / variance if variance > 0 else 0.0
+    return Explained(binned.mul_(gain).add_(level), fwhm_px, gain, level - gain * (middle + float(mean)))
 
 
 def _blurred_and_binned(restored: Tensor, mean: float, fwhm_px: float, scale: int) -> Tensor:
