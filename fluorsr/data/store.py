@@ -139,7 +139,7 @@ def run_tasks(work: Callable[[Any], Any], tasks: Sequence[Any], workers: int) ->
             n_workers=workers,
             threads_per_worker=1,
             memory_limit=0,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,

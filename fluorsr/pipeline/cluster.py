@@ -247,6 +247,7 @@ def _slurm(options: dict[str, Any]) -> Any:
     try:  # a job first: a cluster that fails half-made never closes
         for_cluster = {"interface", "scheduler_options", "shared_temp_directory", "security"}
         jobqueue.slurm.SLURMJob("tcp://check", "check", **{k: v for k, v in given.items() if k not in for_cluster})
-        return jobqueue.SLURMCluster(**given)
+        scheduler = {"dashboard_address": LOCAL_ADDRESS, **given.pop("scheduler_options", {})}
+        return jobqueue.SLURMCluster(**given, scheduler_options=scheduler)
     except (TypeError, ValueError) as error:
         raise InputError(f"--slurm: {error}") from error

@@ -136,7 +136,7 @@ def test_swapped_folders_name_every_pair(folder: Path) -> None:
 
 def test_a_swapped_folder_too_dim_pair_by_pair_is_found_as_a_whole(tmp_path: Path) -> None:
     for i in range(6):
-        field = simulate_field(160, "nuclei", i + 1, photons=40, scale=1, haze=0.3)
+        field = simulate_field(160, "nuclei", i + 1, photons=20, scale=1, haze=0.3)
         write(tmp_path / "swapped" / "input" / f"{i}.tif", field.target)
         write(tmp_path / "swapped" / "target" / f"{i}.tif", field.degraded[0])
         write(tmp_path / "right" / "input" / f"{i}.tif", field.degraded[0])

@@ -34,6 +34,7 @@ LIKE_REAL = {
     "damping": 0.3,
     "period_um": 0.494,
     "directions_rad": tuple(math.radians(angle) for angle in ANGLES),
+    "angle_error_rad": 0.0,
     "photons": 600.0,
     "gain": 2.17,
 }
@@ -89,7 +90,7 @@ def real(name: str) -> NDArray[np.float64]:
 def test_three_beams_are_measured_as_they_were_drawn() -> None:
     still = {"thickness": 0.0, "focus_um": 0.0, "haze": 0.0, "depth_um": 0.0, "index_sample": 1.515}
     steady = {"modulation": 0.7, "second_modulation": 0.5, "modulation_loss": 0.0, "drift_um": 0.0}
-    field = like_real(**still, **steady, angle_error_rad=0.0, phase_error_rad=0.0)
+    field = like_real(**still, **steady, phase_error_rad=0.0)
     found = measure(field.degraded)
     torch.testing.assert_close(found.period_nm, torch.full((3,), 494.0).double(), atol=2, rtol=0)
     torch.testing.assert_close(found.angle_deg, torch.tensor(ANGLES).double(), atol=0.3, rtol=0)
