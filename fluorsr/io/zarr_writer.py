@@ -24,6 +24,10 @@ SAMPLE_PLANES = 64
 """At most so many planes of a channel's smallest level decide its contrast window."""
 
 
+STRIP = 1024
+"""Rows read at a time to build a block of the tail: even, and whole chunks."""
+
+
 def create_ome_zarr(
     path: Path, layout: Layout, *, ngff: str, provenance: dict[str, Any], overwrite: bool
 ) -> OmeZarrWriter:
@@ -133,11 +137,12 @@ class OmeZarrWriter:
             raise InputError(f"level {level} is not of the tail; the tail's levels are {self.tail}")
         here, before = self.levels[level], self.levels[level - 1]
         lead = self.layout.leading(block.plane)
-        region = tuple(
+        rows, columns = (
             slice(2 * start, min(2 * (start + side), size))
             for start, side, size in zip((block.y, block.x), here.shard, before.size, strict=True)
         )
-        pixels = halve(self._read(before, lead, region))
+        strips = (slice(y, min(y + STRIP, rows.stop)) for y in range(rows.start, rows.stop, STRIP))
+        pixels = np.concatenate([halve(self._read(before, lead, (strip, columns))) for strip in strips])
         self._write(lead, [(here, block.y, block.x, pixels)])
         return pixels
 

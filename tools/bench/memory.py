@@ -69,19 +69,33 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def pixels_part(exponent: int, folder: Path) -> dict[str, float]:
-    """Restore 10^exponent pixels in this process."""
+def make_input(exponent: int, folder: Path) -> dict[str, float]:
+    """Write 10^exponent pixels and the model; in another process than the run, whose peak is wanted."""
     side = math.isqrt(10**exponent)
-    source, model = folder / f"in{exponent}.zarr", folder / "tiny.pt"
-    array = zarr.create_array(source, shape=(side, side), dtype="uint16", chunks=(512, 512))
+    array = zarr.create_array(folder / "in.zarr", shape=(side, side), dtype="uint16", chunks=(512, 512))
     noise = np.random.default_rng(0).poisson(200, (2048, 2048)).astype(np.uint16)
     for y in range(0, side, 2048):
         for x in range(0, side, 2048):
             array[y : y + 2048, x : x + 2048] = noise[: side - y, : side - x]
     with quiet_jit():
-        torch.jit.script(Tiny().eval()).save(str(model))  # type: ignore[no-untyped-call]
-    done = infer(source, folder / f"out{exponent}.zarr", model=model, trust=True, threads=1, precision="fp32")
-    return {"pixels": side * side, "blocks": done.blocks, "peak_mib": peak_mib(), "seconds": done.restore_seconds}
+        torch.jit.script(Tiny().eval()).save(str(folder / "tiny.pt"))  # type: ignore[no-untyped-call]
+    return {"pixels": side * side}
+
+
+def pixels_part(_: int, folder: Path) -> dict[str, float]:
+    """Restore the input in this process."""
+    resident: list[float] = []
+    done = infer(
+        folder / "in.zarr",
+        folder / "out.zarr",
+        model=folder / "tiny.pt",
+        trust=True,
+        threads=1,
+        precision="fp32",
+        progress=lambda _: resident.append(psutil.Process().memory_info().rss / MIB),
+    )
+    found = {"blocks": done.blocks, "peak_mib": peak_mib(), "seconds": done.restore_seconds}
+    return {**found, **{f"rss_at_{n}_tenths": resident[(len(resident) - 1) * n // 10] for n in (0, 1, 3, 5, 10)}}
 
 
 def nothing(name: str, row: int) -> Result:
@@ -126,18 +140,22 @@ def blocks_part(limit: int, folder: Path) -> dict[str, float]:
     }
 
 
-def in_its_own_process(part: str, number: int) -> dict[str, float]:
+def in_processes(number: int, *parts: str) -> dict[str, float]:
+    """Each part in a process of its own, in one folder; their figures together."""
+    found: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="memory-") as folder:
-        words = [sys.executable, __file__, "--part", part, str(number), folder]
-        found: dict[str, float] = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
-        return found
+        for part in parts:
+            words = [sys.executable, __file__, "--part", part, str(number), folder]
+            found |= json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+    return found
 
 
 def main() -> None:
     """Measure and print the table."""
     if sys.argv[1:2] == ["--part"]:
         part, number, folder = sys.argv[2:]
-        print(json.dumps({"pixels": pixels_part, "blocks": blocks_part}[part](int(number), Path(folder))))
+        parts = {"input": make_input, "pixels": pixels_part, "blocks": blocks_part}
+        print(json.dumps(parts[part](int(number), Path(folder))))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pixels", type=int, nargs="*", default=[7, 8, 9], help="powers of ten")
@@ -146,11 +164,11 @@ def main() -> None:
     given = parser.parse_args()
     found: dict[str, Any] = {"pixels": [], "blocks": []}
     for exponent in given.pixels:
-        row = in_its_own_process("pixels", exponent)
+        row = in_processes(exponent, "input", "pixels")
         found["pixels"].append(row)
         print(f"{row['pixels']:>13,.0f} px {row['blocks']:>9,.0f} blocks {row['peak_mib']:7.0f} MiB", flush=True)
     for count in (given.blocks // 10, given.blocks):
-        row = in_its_own_process("blocks", count)
+        row = in_processes(count, "blocks")
         found["blocks"].append(row)
         print(
             f"{row['planned_blocks']:,.0f} planned, {row['blocks']:>9,.0f} done: {row['ms_a_block']:.2f} ms a block "
