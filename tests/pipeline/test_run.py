@@ -85,7 +85,10 @@ def test_a_selection_equals_that_part_of_the_whole(cells: Path, small_model: Pat
 def test_killed_and_resumed_equals_undisturbed(cells: Path, slow_model: Path, tmp_path: Path) -> None:
     undisturbed = infer(cells, tmp_path / "whole.zarr", model=slow_model, block=64, threads=1)
     output = tmp_path / "killed.zarr"
-    program = "from fluorsr.pipeline.run import infer; import sys; infer(*sys.argv[1:3], model=sys.argv[3], block=64)"
+    program = (
+        "import fluorsr.pipeline.journal as journal; journal.FLUSH_S = 0;"  # a short run: record each block at once
+    )
+    program += "from fluorsr.pipeline.run import infer; import sys; infer(*sys.argv[1:3], model=sys.argv[3], block=64)"
     run = subprocess.Popen([sys.executable, "-c", program, str(cells), str(output), str(slow_model)])
     done = 0
     while done < 10:
