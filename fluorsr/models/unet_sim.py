@@ -110,6 +110,7 @@ class UNetSIM(nn.Module):
         self.clean = UNet(frames, frames, widths, scale=1, batch_norm=config.batch_norm) if config.cascade else None
         seen = 2 * frames if config.cascade else frames
         self.restore = UNet(seen, 1, widths, scale=config.scale, batch_norm=config.batch_norm)
+        self.apply(_start)
 
     def forward(self, x: Tensor) -> Tensor:
         """Restore a batch: [B, frames, Y, X] -> [B, 1, scale * Y, scale * X]."""
@@ -117,3 +118,11 @@ class UNetSIM(nn.Module):
             x = torch.cat([x, self.clean(x)], dim=1)
         restored: Tensor = self.restore(x)
         return restored
+
+
+def _start(layer: nn.Module) -> None:
+    """Keep the signal's size through every ReLU (He et al. 2015, equation 10): without BatchNorm it would fade away."""
+    if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)

@@ -73,6 +73,17 @@ class Nothing(nn.Module):
         return torch.zeros_like(self.like(torch.zeros_like(x)))
 
 
+def test_the_signal_is_still_there_at_the_bottom() -> None:
+    """With torch's own start it would be a thousandth there after ten ReLUs, and the network would learn nothing."""
+    torch.manual_seed(0)
+    network = UNetSIM(UNetSIMConfig(widths=(16, 32, 64, 64, 64))).restore
+    x = torch.randn(2, 15, 64, 64)
+    deep = network.head(x)
+    for down in network.down:
+        deep = down(network.pool(deep))
+    assert 0.2 < (deep.square().mean() / x.square().mean()).sqrt().item() < 20
+
+
 def test_the_cascade_shows_the_second_network_both() -> None:
     torch.manual_seed(0)
     network = UNetSIM(UNetSIMConfig(frames=3, widths=SMALL, cascade=True)).eval()

@@ -119,6 +119,7 @@ def test_killed_and_resumed(tmp_path: Path, models: dict[int, Path]) -> None:
     zarr.create_array(tmp_path / "raw.zarr", data=raw(90), dimension_names=("t", "y", "x"))
     options = {"model": models[150], "frames_axis": "t", "block": 16, "tile": 16}
     program = (
+        "import fluorsr.pipeline.journal as journal; journal.FLUSH_S = 0; "  # record each block at once
         "import sys, fluorsr; a = sys.argv; "
         "fluorsr.infer(a[1], a[2], model=a[3], frames_axis='t', block=16, tile=16, threads=1)"
     )
