@@ -33,7 +33,9 @@ def compare(
             "or `simulated:images=8,photons=400+30`."
         ),
     ] = "simulated:",
-    models: Annotated[str, Text(help="Shipped models and files, joined by commas.")] = DEFAULT_MODEL,
+    models: Annotated[
+        str, Text(help="Shipped models, classical methods such as wiener-sim, and files, joined by commas.")
+    ] = DEFAULT_MODEL,
     baselines: Annotated[str, Text(help=f"Some of {', '.join(BASELINES)}; or none.")] = ",".join(BASELINES),
     metrics: Annotated[str, Text(help="Metrics, joined by commas; that of --rank is added.")] = ",".join(METRICS),
     rank: Annotated[str, Text(help="The metric that orders the methods: psnr, ssim, lpips, frc, ...")] = DEFAULT_RANK,
@@ -104,12 +106,13 @@ def _show(found: Comparison, out: Path) -> None:
     console = Console()
     for group in found.groups if len(found.groups) > 2 else found.groups[:1]:
         cases = sum(group in ("all", case.group) for case in found.cases)
-        table = Table(title=escape(f"{group}: {cases} images"), title_justify="left", box=None, padding=(0, 2, 0, 0))
-        table.add_column("method")
+        table = Table(title=escape(f"{group}: {cases} images"), title_justify="left", box=None, padding=(0, 1, 0, 0))
+        table.add_column("method", no_wrap=True)
         for metric in found.metrics:
             table.add_column(heading(metric), justify="right")
         for method in found.ranked(group):
-            table.add_row(escape(method.name), *(escape(figure(found, group, method, m)) for m in found.metrics))
+            cells = (figure(found, group, method, metric).replace(" [", "\n[") for metric in found.metrics)
+            table.add_row(escape(method.name), *map(escape, cells))
         console.print(table, highlight=False)
     for fault in found.protocol.faults:
         console.print(f"[yellow]about this protocol:[/] {escape(fault)}", soft_wrap=True, highlight=False)

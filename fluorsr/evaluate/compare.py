@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import math
 import platform
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fluorsr.classical.sim_parameters import NoStripesError
 from fluorsr.data.sharpness import Sharpness
 from fluorsr.errors import InputError, MissingDependencyError, MissingWeightsError
 from fluorsr.evaluate.cases import Case, CaseSet, open_cases, with_pixel_size
@@ -63,7 +65,7 @@ def compare(
     """Compare models and baselines on every case of `data`.
 
     data         a folder, `simulated:...` (see fluorsr.evaluate.cases), or a CaseSet
-    models       names of shipped models and files, or restorers by name
+    models       names of shipped models, files and classical methods, or restorers by name
     metrics      of fluorsr.metrics.registry.ALL_METRICS; that of `rank` is added
     rank         the metric that orders the methods, default PSNR; LPIPS only with its weights
     pixel_size_um   of the inputs, where the files do not tell or are wrong
@@ -84,9 +86,8 @@ def compare(
     if pixel_size_um is not None:
         cases = with_pixel_size(cases, pixel_size_um)
     first = prepared(cases.sources[0].load())
-    methods = contestants(
-        models, baselines, first.target.shape[-1] // first.degraded.shape[-1], spot_um, device, precision
-    )
+    scale = first.target.shape[-1] // first.degraded.shape[-1]
+    methods = contestants(models, baselines, scale, spot_um, first.input_pixel_size_um, device, precision)
     tuned = tune(methods, cases, prepared, lambda what: tell(what, 0, total))
     gathered = _Gathered(methods, setting, chosen, threads)
     shown = cases_to_show(cases.sources, pictures if out else 0)
@@ -160,12 +161,18 @@ class _Gathered:
         return images
 
     def _restore(self, one: Contestant, case: Case, restorer: Restorer) -> Tensor:
+        """The restored case; all NaN, and told, where the method finds no stripes in it."""
+        shape = (case.target.shape[0], case.target.shape[1])
         call = partial(restore_field, restorer, case.degraded, threads=self.threads)
-        if not self.costs[one.name]:
-            call()  # the first call sets things up: not timed
-        restored, cost = measured(call, one.device)
+        try:
+            if not self.costs[one.name]:
+                call()  # the first call sets things up: not timed
+            restored, cost = measured(call, one.device)
+        except NoStripesError as error:
+            self.cautions.append(Caution("not-restored", str(error), case.name, one.name))
+            return torch.full(shape, math.nan)
         self.costs[one.name].append((case.degraded[0].size / 1e6, cost))
-        return on_grid(restored, (case.target.shape[0], case.target.shape[1]))
+        return on_grid(restored, shape)
 
 
 def check_metrics(metrics: Sequence[str], rank: str | None = None) -> tuple[str, ...]:
@@ -213,7 +220,7 @@ def _method(one: Contestant, costs: Sequence[tuple[float, Cost]]) -> Method:
         sha256=getattr(one.restorer, "sha256", ""),
         pixel_size_um=spec.pixel_size_um,
         structures=spec.structures,
-        seconds_per_mp=statistics.median(cost.seconds / size for size, cost in costs),
+        seconds_per_mp=statistics.median(cost.seconds / size for size, cost in costs) if costs else None,
         memory_mib_per_mp=statistics.median(memory) if memory else None,
         notes=tuple(one.notes),
     )

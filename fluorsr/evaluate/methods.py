@@ -11,6 +11,7 @@ import torch
 
 from fluorsr.classical.bicubic import Bicubic
 from fluorsr.classical.nearest import Nearest
+from fluorsr.classical.registry import METHODS
 from fluorsr.classical.richardson_lucy import RichardsonLucy
 from fluorsr.errors import InputError
 from fluorsr.evaluate.cases import Case, CaseSet
@@ -69,10 +70,18 @@ def baseline(name: str, scale: int, spot_um: float | None = None) -> Contestant:
     raise InputError(f"there is no baseline {name!r}; there are {', '.join(BASELINES)}")
 
 
-def model(name: str | Path, *, device: str = "auto", precision: str = "auto") -> Contestant:
-    """A shipped model by name, or a file. Raises what fluorsr.models.load raises."""
-    loaded = load(name, device=device, precision=precision)
-    return Contestant(loaded.spec.name, "model", loaded, str(name), list(loaded.notes))
+def model(
+    name: str | Path, *, device: str = "auto", precision: str = "auto", pixel_size_um: float | None = None
+) -> Contestant:
+    """A shipped model by name, a file, or a classical method by name with its usual options.
+
+    pixel_size_um   of the inputs, which some classical methods must know
+
+    Raises what fluorsr.models.load raises.
+    """
+    loaded = load(name, device=device, precision=precision, pixel_size_um=pixel_size_um)
+    kind = "baseline" if name in METHODS else "model"
+    return Contestant(loaded.spec.name, kind, loaded, str(name), list(loaded.notes))
 
 
 def contestants(
@@ -80,6 +89,7 @@ def contestants(
     baselines: Sequence[str],
     scale: int,
     spot_um: float | None,
+    pixel_size_um: float | None,
     device: str,
     precision: str,
 ) -> list[Contestant]:
@@ -87,7 +97,7 @@ def contestants(
     if isinstance(models, Mapping):
         given = [Contestant(name, "model", restorer) for name, restorer in models.items()]
     else:
-        given = [model(name, device=device, precision=precision) for name in models]
+        given = [model(name, device=device, precision=precision, pixel_size_um=pixel_size_um) for name in models]
     found = [*(baseline(name, scale, spot_um) for name in dict.fromkeys(baselines)), *given]
     if not found:
         raise InputError("there is nothing to compare: name at least one model or baseline")

@@ -94,7 +94,7 @@ def measure_planes(
     """Measure every plane of an image with frames along q: facts by plane, and what the user should know.
 
     A plane without stripes above its noise is given the facts of the nearest one of its channel, and a note says so.
-    Raises InputError where a whole channel has none.
+    Raises NoStripesError where a whole channel has none, InputError where they cannot be measured at all.
     """
 
     def measure(plane: PlaneIndex) -> Facts | InputError:
@@ -117,7 +117,7 @@ def measure_planes(
     for plane, error in failed.items():
         others = [other for other in measured if other.c == plane.c]
         if not others:
-            raise InputError(f"{_where(image, plane)}: {error}") from error
+            raise type(error)(f"{_where(image, plane)}: {error}") from error
         found[plane] = found[min(others, key=lambda other: abs(other.t - plane.t) + abs(other.z - plane.z))]
     if not failed:
         return found, []

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fluorsr.classical.bicubic import Bicubic
 from fluorsr.classical.nearest import Nearest
-from fluorsr.data.simulate import SimulationConfig, simulate_pair
+from fluorsr.data.simulate import SimulationConfig, configure, simulate_pair
 from fluorsr.errors import InputError, MissingWeightsError, NotFoundError, OutputExistsError
 from fluorsr.evaluate.cases import Case, CaseSet, Source, open_cases, simulated_cases
 from fluorsr.evaluate.compare import compare
@@ -54,6 +54,12 @@ def simulated(count: int, structure: str = "vesicles") -> CaseSet:
             for i, f in enumerate(fields)
         )
     )
+
+
+def raw_sim(photons: float) -> Case:
+    config = configure("sim-3x5", size_px=128, photons=(photons, photons))
+    field = simulate_pair(config, 5, 0, "microtubules")
+    return Case(f"{photons:g}", "raw", field.degraded, field.target, 0.06, 0.03, "microtubules", f"{photons:g}")
 
 
 def save(path: Path, pixels: np.ndarray, size_um: float | None = 0.06) -> None:
@@ -161,6 +167,23 @@ def test_richardson_lucy_is_tuned_on_other_images(monkeypatch: pytest.MonkeyPatc
     seen.clear()
     compare(CaseSet("", real.sources[:2], real.sources[2:]), {}, baselines=["richardson-lucy"])
     assert seen == [("2",)]
+
+
+def test_wiener_sim_is_compared_and_a_recording_without_stripes_is_told(tmp_path: Path) -> None:
+    bright, dark = raw_sim(1000), raw_sim(0.01)
+    found = compare(case_set(bright, dark), ["wiener-sim"], baselines=("input",), out=tmp_path)
+    wiener, wide = (
+        {score.case: score.values for score in found.scores if score.method == name}
+        for name in ("wiener-sim15-x2", "input")
+    )
+    assert wiener["1000"]["psnr"] > wide["1000"]["psnr"] + 2
+    assert math.isnan(wiener["0.01"]["psnr"])
+    assert math.isfinite(wide["0.01"]["psnr"])
+    told = [one for one in found.warnings if one.rule == "not-restored"]
+    assert [(one.case, one.method) for one in told] == [("0.01", "wiener-sim15-x2")]
+    assert "stripes" in told[0].message
+    write_tables(found, tmp_path)
+    assert read_comparison(tmp_path / "comparison.json").methods == found.methods
 
 
 def test_richardson_lucy_beats_the_input() -> None:
