@@ -25,6 +25,8 @@ def export(
     normalise: Annotated[
         str | None, Option(help="What `infer` maps to 0 and 1: frame, running, or LOW,HIGH. Default frame.")
     ] = None,
+    author: Annotated[list[str] | None, Option(help="Of a bioimage.io package; may be given more than once.")] = None,
+    licence: Annotated[str | None, Option(help="Of a bioimage.io package: an SPDX name such as CC-BY-4.0.")] = None,
     check_file: Annotated[
         Path | None, Option("--check", metavar="FILE", help="Compare an exported file with its model instead.")
     ] = None,
@@ -40,8 +42,8 @@ def export(
         raise typer.Exit(0 if parity.holds else 1)
     if model is None:
         raise InputError("name a model to export (`fluorsr models` lists them), or a file to compare: --check FILE")
-    options = {"tile": tile, "precision": precision, "normalise": normalise}
-    path = export_model(model, to, out, **{name: value for name, value in options.items() if value is not None})
+    options = {"tile": tile, "precision": precision, "normalise": normalise, "author": author, "licence": licence}
+    path = export_model(model, to, out, **{name: value for name, value in options.items() if value})
     console.print(
         f"{path}: {path.stat().st_size / 1e6:.2f} MB; compare it with its model: fluorsr export --check {path}"
     )

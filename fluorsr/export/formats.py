@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fluorsr.errors import InputError
+from fluorsr.export.bioimageio import export_bioimageio
 from fluorsr.export.onnx import export_onnx
 from fluorsr.export.torch_export import export_torch
 from fluorsr.export.torchscript import export_torchscript
 
-FORMATS: dict[str, tuple[str, Callable[..., None]]] = {
-    "torchscript": (".ts", export_torchscript),
-    "onnx": (".onnx", export_onnx),
-    "torch-export": (".pt2", export_torch),
+
+class Format(NamedTuple):
+    """Suffix of its files, the function (model, path) that writes one, and the options that this takes."""
+
+    suffix: str
+    write: Callable[..., None]
+    options: tuple[str, ...] = ()
+
+
+FORMATS = {
+    "torchscript": Format(".ts", export_torchscript, ("tile", "precision", "normalise")),
+    "onnx": Format(".onnx", export_onnx),
+    "torch-export": Format(".pt2", export_torch),
+    "bioimageio": Format(".zip", export_bioimageio, ("normalise", "author", "licence")),
 }
-"""Name -> suffix, and the function (model, path) that writes it; TorchScript's has options."""
 
 
 def export_model(
@@ -28,16 +38,18 @@ def export_model(
     """Export a shipped model or weights file to `path`, by default NAME.SUFFIX in the working folder; returns where.
 
     to        a name of FORMATS
-    options   of TorchScript: tile, precision, normalise (fluorsr.export.torchscript)
+    options   of its function, where it has any (fluorsr.export.torchscript, fluorsr.export.bioimageio)
     Raises InputError for an unknown format or options that it does not have, and what that format's function raises.
     """
     if to not in FORMATS:
         raise InputError(f"{to!r} is not a format to export to; choose one of {', '.join(FORMATS)}")
-    suffix, write = FORMATS[to]
-    target = Path(path) if path else Path(Path(model).stem + suffix)
-    if to != "torchscript" and options:
+    found = FORMATS[to]
+    target = Path(path) if path else Path(Path(model).stem + found.suffix)
+    if unknown := [name for name in options if name not in found.options]:
+        those = f"it has {', '.join(found.options)}" if found.options else "it holds the network alone, in fp32"
+        having = [name for name, other in FORMATS.items() if set(unknown) <= set(other.options)]
         raise InputError(
-            f"{to} holds the network alone, in fp32, so it has no {', '.join(options)}; --to torchscript has"
+            f"{to} has no {', '.join(unknown)}: {those}" + (f"; --to {' or '.join(having)} has" if having else "")
         )
-    write(model, target, **options)
+    found.write(model, target, **options)
     return target

@@ -8,6 +8,8 @@ the half count that rounding may move it is taken off first.
 
 from __future__ import annotations
 
+import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fluorsr.errors import InputError, NotFoundError
+from fluorsr.export.bioimageio import ONNX, TORCHSCRIPT
 from fluorsr.export.onnx import OnnxFile
-from fluorsr.export.source import Source, open_source
+from fluorsr.export.source import Source, noise_fixed, open_source
 from fluorsr.export.torch_export import load_torch
 from fluorsr.export.torchscript import PARITY, tiling
 from fluorsr.image import Image, PlaneIndex
@@ -31,6 +34,7 @@ from fluorsr.predict import restore_region, tile_pool
 from fluorsr.tiling.grid import Grid
 
 SMALL, LARGE = 1, 150
+LARGEST_WEIGHTS = 2**32
 FRAME_DTYPES = ("uint8", "uint16", "int16", "float32")
 
 
@@ -116,13 +120,19 @@ def check(path: str | Path, model: str | Path | None = None, *, count: int = 20,
     path = Path(path)
     if not path.is_file():
         raise NotFoundError(f"there is no file {path}")
+    if path.suffix == ".zip":
+        with tempfile.TemporaryDirectory() as folder:
+            parts = [check(part, model, count=count, seed=seed) for part in _unpack(path, Path(folder))]
+        return Parity(tuple(case for part in parts for case in part.comparisons), parts[0].limit)
     if path.suffix not in OPENERS:
-        raise InputError(f"{path.name} is not an exported model; its suffix must be one of {', '.join(OPENERS)}")
+        raise InputError(f"{path.name} is not an exported model; its suffix must be one of {', '.join(OPENERS)}, .zip")
     exported = OPENERS[path.suffix](path)
     model = model or exported.notes.get("model")
     if model is None:
         raise InputError(f"{path.name} does not say which model it was exported from; name it: fluorsr export MODEL")
     source = open_source(model)
+    if exported.notes.get("noise") == "fixed":
+        source = noise_fixed(source)
     rng = np.random.default_rng(seed)
     sizes = [(SMALL, SMALL), (SMALL, LARGE), *map(tuple, rng.integers(SMALL, LARGE, (count - 2, 2)).tolist())]
     comparisons = [_compare_forward(exported, source, height, width, rng) for height, width in sizes]
@@ -131,6 +141,18 @@ def check(path: str | Path, model: str | Path | None = None, *, count: int = 20,
             dtype = FRAME_DTYPES[i % len(FRAME_DTYPES)]
             comparisons.append(_compare_infer(exported.program, source, (height, width), dtype, exported.notes, rng))
     return Parity(tuple(comparisons), PARITY[exported.notes.get("precision", "fp32")])
+
+
+def _unpack(package: Path, folder: Path) -> list[Path]:
+    """The weights of a BioImage.IO package, as files. Raises InputError where they are not there."""
+    try:
+        with zipfile.ZipFile(package) as archive:
+            members = [archive.getinfo(name) for name in (TORCHSCRIPT, ONNX)]
+            if huge := [member.filename for member in members if member.file_size > LARGEST_WEIGHTS]:
+                raise InputError(f"{package}: {huge[0]} would unpack to more than {LARGEST_WEIGHTS >> 20} MiB")
+            return [Path(archive.extract(member, folder)) for member in members]
+    except (KeyError, zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"{package} is not a BioImage.IO package that fluorsr wrote: {error}") from error
 
 
 def _compare_forward(

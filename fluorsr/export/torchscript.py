@@ -53,15 +53,20 @@ def export_torchscript(
     Raises NotFoundError and ModelError as `fluorsr.load` does, InputError for options that do not fit, ModelError where
     the program differs from the model or needs operators that LibTorch 2.0 lacks, StorageError where the disk refuses.
     """
-    source = open_source(model)
+    content = torchscript_bytes(open_source(model), tile=tile, precision=precision, normalise=normalise)
+    write_atomically(Path(path), content)
+    remember(Path(path), hashlib.sha256(content).hexdigest())
+
+
+def torchscript_bytes(source: Source, *, tile: int | None, precision: str, normalise: str) -> bytes:
+    """The file's content. Options and faults as `export_torchscript`."""
     program = build(source, tile=tile, precision=precision, normalise=normalise)
     archive = io.BytesIO()
     notes = source.notes | {"precision": precision, "tile": program.tile, "normalise": normalise}
     extra = {SPEC_FILE: json.dumps(source.spec.to_json()), EXPORT_FILE: json.dumps(notes)}
     with quiet_jit():
         torch.jit.save(program, archive, _extra_files=extra)
-    write_atomically(Path(path), archive.getvalue())
-    remember(Path(path), hashlib.sha256(archive.getvalue()).hexdigest())
+    return archive.getvalue()
 
 
 def build(source: Source, *, tile: int | None, precision: str, normalise: str) -> torch.jit.ScriptModule:

@@ -88,7 +88,7 @@ def load(
     chosen = find_device(device)
     if chosen.type == "cuda":
         repeatable_cuda()
-    path = _locate(model)
+    path = locate(model)
     try:
         with path.open("rb") as file:
             start = file.read(9)
@@ -113,7 +113,7 @@ def load_module(model: str | Path) -> tuple[nn.Module, RestorerSpec]:
 
     Raises as `load`; ModelError also for TorchScript, which is a program already.
     """
-    module, weights = _build(_locate(model))
+    module, weights = _build(locate(model))
     return module.eval().requires_grad_(False), weights.spec
 
 
@@ -149,7 +149,8 @@ def _make_method(
     return LoadedModel(spec, restorer, method.digest(name), "cpu", "fp32", tuple(notes))
 
 
-def _locate(model: str | Path) -> Path:
+def locate(model: str | Path) -> Path:
+    """The file of a shipped model or a path. Raises NotFoundError where there is none, ModelError for a folder."""
     if isinstance(model, str) and model in zoo():
         return find(model)
     path = Path(model).expanduser()

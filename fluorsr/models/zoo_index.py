@@ -24,6 +24,13 @@ def describe(name: str) -> Card:
     return read_card(find(name))
 
 
+def card_text(name: str) -> str | None:
+    """A shipped model's card, Markdown; None where `name` is none or has none."""
+    weights = zoo().get(name)
+    card = weights.with_suffix(".md") if weights else None
+    return card.read_text("utf-8") if card and card.is_file() else None
+
+
 def find(name: str) -> Path:
     """The weights file of a shipped model. Raises NotFoundError that lists the names, the closest first."""
     models = zoo()

@@ -15,7 +15,7 @@ from fluorsr.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(python|bash)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NEEDS = {"onnx.md": "onnxruntime", "micro-manager.md": "mm_test_adapters"}
+NEEDS = {"onnx.md": "onnxruntime", "micro-manager.md": "mm_test_adapters", "bioimageio.md": "bioimageio.core"}
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs/doors").glob("*.md")), ids=lambda path: path.name)
