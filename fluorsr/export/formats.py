@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fluorsr.errors import InputError
+from fluorsr.export.aoti import export_aoti
 from fluorsr.export.bioimageio import export_bioimageio
 from fluorsr.export.onnx import export_onnx
 from fluorsr.export.torch_export import export_torch
@@ -25,6 +26,7 @@ FORMATS = {
     "torchscript": Format(".ts", export_torchscript, ("tile", "precision", "normalise")),
     "onnx": Format(".onnx", export_onnx),
     "torch-export": Format(".pt2", export_torch),
+    "aoti": Format(".aoti.pt2", export_aoti),
     "bioimageio": Format(".zip", export_bioimageio, ("normalise", "author", "licence")),
 }
 

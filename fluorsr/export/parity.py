@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fluorsr.errors import InputError, NotFoundError
+from fluorsr.export.aoti import AotiFile, is_aoti
 from fluorsr.export.bioimageio import ONNX, TORCHSCRIPT
 from fluorsr.export.onnx import OnnxFile
 from fluorsr.export.source import Source, noise_fixed, open_source
@@ -92,7 +93,10 @@ def open_onnx(path: Path) -> Exported:
 
 
 def open_torch_export(path: Path) -> Exported:
-    """A torch.export package."""
+    """A torch.export package, or one that AOTInductor has compiled."""
+    if is_aoti(path):
+        file = AotiFile(path)
+        return Exported(file.forward, file.notes)
     module, notes = load_torch(path)
 
     def forward(*given: Tensor | int) -> Tensor:

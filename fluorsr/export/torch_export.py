@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.export import ExportedProgram
 
 from fluorsr.errors import InputError, ModelError
 from fluorsr.export.example import example_input, free_sizes
-from fluorsr.export.source import open_source
+from fluorsr.export.source import Source, open_source
 from fluorsr.models.torchscript import EXPORT_FILE, SPEC_FILE
 from fluorsr.models.weights import write_atomically
 
@@ -28,16 +29,21 @@ def export_torch(model: str | Path, path: str | Path) -> None:
     refuses.
     """
     source = open_source(model)
-    try:
-        program = torch.export.export(source.module, example_input(source.spec), dynamic_shapes=free_sizes(source.spec))
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{source.spec.name} cannot be recorded by torch.export: {reason}") from error
+    program = record(source)
     archive = io.BytesIO()
     notes = source.notes | {"precision": "fp32"}
     texts = {SPEC_FILE: json.dumps(source.spec.to_json()), EXPORT_FILE: json.dumps(notes)}
     torch.export.save(program, archive, extra_files=texts)
     write_atomically(Path(path), archive.getvalue())
+
+
+def record(source: Source) -> ExportedProgram:
+    """The network as a graph, its sizes free. Raises ModelError where it cannot be recorded."""
+    try:
+        return torch.export.export(source.module, example_input(source.spec), dynamic_shapes=free_sizes(source.spec))
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{source.spec.name} cannot be recorded by torch.export: {reason}") from error
 
 
 def load_torch(path: Path) -> tuple[torch.nn.Module, dict[str, Any]]:

@@ -53,11 +53,11 @@ def check_operators(path: Path, program: torch.jit.ScriptModule) -> None:
         _check(path, kind)
 
 
-def check_trusted(path: Path, sha256: str, *, trust: bool) -> None:
+def check_trusted(path: Path, sha256: str, *, trust: bool, kind: str = "TorchScript") -> None:
     """Raises ModelError where the user has neither said `trust` nor has the hash in the trust list."""
     if not trust and sha256 not in _trusted():
         raise ModelError(
-            f"{path} is TorchScript, a program that could do more than restore images, and not on your trust list; "
+            f"{path} is {kind}, a program that could do more than restore images, and not on your trust list; "
             "if you know where it comes from, use --trust (trust=True), or trust it for good: "
             f"sha256sum {path} >> {trust_list()}"
         )
