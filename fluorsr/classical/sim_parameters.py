@@ -134,7 +134,7 @@ def estimate_parameters(
         )
     nominal = nominal_phases(scene.phases, scene.orders).expand(scene.angles, -1, -1)
     if wave_per_um is None:
-        waves, strength = _find(scene, nominal, *_reach(optics, beams - 1, period_um))
+        waves, strength = _find(scene, nominal, *reach_per_um(optics, beams - 1, period_um))
         if float(strength.min()) < LEAST_STRENGTH:
             raise NoStripesError(
                 f"the stripes do not stand out: strength {', '.join(f'{s:.1f}' for s in strength.tolist())} at the "
@@ -184,7 +184,7 @@ def pattern_strength(
     nominal = nominal_phases(scene.phases, scene.orders).expand(scene.angles, -1, -1)
     if scene.empty:
         return torch.zeros(scene.angles, dtype=torch.float64)
-    return _find(scene, nominal, *_reach(optics, beams - 1, period_um))[1]
+    return _find(scene, nominal, *reach_per_um(optics, beams - 1, period_um))[1]
 
 
 def _find(scene: Scene, nominal: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
@@ -199,7 +199,7 @@ def _find(scene: Scene, nominal: Tensor, low: float, high: float) -> tuple[Tenso
     return torch.stack([wave for wave, _ in found]), torch.tensor([each for _, each in found], dtype=torch.float64)
 
 
-def _reach(optics: SimOptics, orders: int, period_um: tuple[float, float] | None) -> tuple[float, float]:
+def reach_per_um(optics: SimOptics, orders: int, period_um: tuple[float, float] | None) -> tuple[float, float]:
     """Least and greatest length of the first order's vector to look at."""
     if period_um is not None:
         least, most = period_um
@@ -217,27 +217,31 @@ def _measure(
     found = []
     for a, wave in enumerate(waves):
         theta = None if before is None else before.orders_rad[a]
-        found.append(_stripes(*scene.weights(scene.spectra[a], wave, separated[a], theta)))
+        found.append(phases_of(*scene.weights(scene.spectra[a], wave, separated[a], theta)))
     phase, offset, modulation, light, clarity, error = (torch.stack(each) for each in zip(*found, strict=True))
     return phase, offset, modulation, light / light.mean(), clarity, error
 
 
-def _stripes(light: Tensor, orders: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+def phases_of(
+    light: Tensor, orders: Tensor, variance: Tensor, *, even: bool = True
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Phases [N], offsets [M], modulation [M], brightness [N], clarity [N] and the phases' errors [N] of one angle.
 
     light [N]; orders [N, M] complex; variance [N, M] of either part of them
-    A frame's phase is what both orders say, each as sure as it is, and the declared step, sure to STEP_ERROR.
+    A frame's phase is what both orders say, each as sure as it is, and, of `even` steps, the declared step, sure to
+    STEP_ERROR.
     """
     n, count = orders.shape
     m = torch.arange(1, count + 1, dtype=torch.float64)
     nominal = nominal_phases(n, count)
-    base = torch.angle((orders * torch.exp(-1j * nominal)).sum(0))
-    step = nominal[:, 0].clone()
+    sure = 1 / STEP_ERROR**2 if even else 0.0
+    step = nominal[:, 0].clone() if even else torch.angle(orders[:, 0] / orders[0, 0])
+    base = torch.angle((orders * torch.exp(-1j * m * step[:, None])).sum(0))
     sureness = orders.abs() ** 2 / variance.clamp(min=torch.finfo(torch.float64).tiny)
-    known = (m**2 * sureness).sum(1) + 1 / STEP_ERROR**2
+    known = (m**2 * sureness).sum(1) + sure
     for _ in range(20):
         wrong = torch.angle(orders * torch.exp(-1j * (m * step[:, None] + base)))
-        correction = (m * sureness * wrong).sum(1) - (step - nominal[:, 0]) / STEP_ERROR**2
+        correction = (m * sureness * wrong).sum(1) - (step - nominal[:, 0]) * sure
         step = step + correction / known
         base = torch.angle((orders * torch.exp(-1j * m * step[:, None])).sum(0))
     modulation = 2 * (orders * torch.exp(-1j * (m * step[:, None] + base))).real.mean(0) / (2 * light.mean())

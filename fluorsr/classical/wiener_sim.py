@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fluorsr.classical.sim_autocorrelation import measure_stripes
 from fluorsr.classical.sim_orders import SimOptics, Spectrum, carrier, edge_window, frequencies, separate
-from fluorsr.classical.sim_parameters import SimParameters, estimate_parameters
+from fluorsr.classical.sim_parameters import SimParameters
 from fluorsr.errors import InputError
 from fluorsr.optics.otf import attenuation
 from fluorsr.restorer import RestorerSpec
@@ -159,7 +160,7 @@ class WienerSim:
     def measure(self, frames: Tensor, origin: tuple[int, int]) -> dict[str, Any]:
         """See fluorsr.restorer.MeasuringRestorer."""
         split = frames.reshape(self.angles, self.phases, *frames.shape[-2:])
-        found = estimate_parameters(split, self.optics, beams=self.beams, period_um=self.period_um)
+        found = measure_stripes(split, self.optics, beams=self.beams, period_um=self.period_um)
         level, shape = float(split.double().mean()), (split.shape[-2], split.shape[-1])
         orders = separate(split.double() - level * found.light[..., None, None], found.orders_rad, found.light)
         fy, fx = frequencies(shape, self.optics.pixel_size_um)
@@ -194,7 +195,7 @@ class WienerSim:
             return together.float()[:, None]
         restored = []
         for each in frames:
-            found = estimate_parameters(each, self.optics, beams=self.beams, period_um=self.period_um)
+            found = measure_stripes(each, self.optics, beams=self.beams, period_um=self.period_um)
             restored.append(reconstruct(each[None], found, self.optics, self.options))
         return torch.stack(restored).float()
 

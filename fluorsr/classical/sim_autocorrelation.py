@@ -1,0 +1,206 @@
+"""Stripes of single frames, by the autocorrelation of their spectra: for few frames, and for very dark ones.
+
+A frame lit by stripes holds the specimen's spectrum several times, moved by the pattern's vector p against itself:
+
+    sum_k D(k) conj(D(k - p))  =  transform of |d(r)|^2 at p  ~  exp(i phase) * power of the specimen
+
+with d whitened, so that every frequency the microscope passes has one vote (Wicker, Opt. Express 21, 24692 (2013)). No
+orders have to be told apart first, so one frame a direction will do. A specimen's own texture correlates by chance,
+which leaves some degrees of error at any light; with all phases at hand `fluorsr.classical.sim_parameters` is finer.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fluorsr.classical.sim_orders import SimOptics, carrier, edge_window, frequencies, nominal_phases
+from fluorsr.classical.sim_parameters import (
+    NoStripesError,
+    SimParameters,
+    estimate_parameters,
+    phases_of,
+    reach_per_um,
+)
+from fluorsr.errors import InputError
+
+ORDERS = 2
+LEAST_PHASES = 5
+"""Of so many phases the steps are taken to be even; fewer may be any part of a series."""
+LOWEST = 0.15
+"""Share of the cut-off below which out-of-focus light prevails, and no frequency votes."""
+LEAST_STRENGTH = 1.3
+"""A peak's height over what noise reaches once in a hundred fields; a specimen's texture reaches 1.2."""
+NEIGHBOURS = 9
+"""Rings of one frequency step."""
+ZOOM = (0.2, 0.05, 0.01)
+"""Steps of the refinement, in frequency steps of the field."""
+
+
+class _Squares:
+    """Whitened frames of one direction, squared, their mean off, and how strongly chance alone shows at a frequency."""
+
+    def __init__(self, series: Tensor, optics: SimOptics) -> None:
+        """series  [N, Y, X]: each is whitened ring by ring and weighted with what the microscope passes."""
+        shape = (series.shape[-2], series.shape[-1])
+        self.pixel_um, self.step = optics.pixel_size_um, 1 / (optics.pixel_size_um * max(shape))
+        fy, fx = frequencies(shape, self.pixel_um)
+        k = torch.hypot(fy, fx)
+        centred = series.double() - series.double().mean((-2, -1), keepdim=True)
+        spectra = torch.fft.fft2(centred * edge_window(shape))
+        level = self._rings(spectra, k).sqrt()[:, self._ring(k)]
+        passed = optics.transfer(k) * (k > LOWEST * optics.cutoff_per_um)
+        squares = torch.fft.ifft2(spectra / level * passed).real ** 2
+        self.values = squares - squares.mean((-2, -1), keepdim=True)
+        rings = self._rings(torch.fft.fft2(self.values), k)
+        # The stripes' own peaks lift a ring or two: the median of its neighbours is what chance makes.
+        beyond = functional.pad(rings, (NEIGHBOURS // 2, NEIGHBOURS // 2), mode="replicate")
+        self.chance = beyond.unfold(-1, NEIGHBOURS, 1).median(-1).values
+
+    def spectrum(self) -> tuple[Tensor, Tensor, Tensor]:
+        """At half frequency steps, each part of variance 1: [N, 2 Y, 2 X] complex, and frequencies (y, x)."""
+        size = (2 * self.values.shape[-2], 2 * self.values.shape[-1])
+        fy, fx = frequencies(size, self.pixel_um)
+        found = torch.fft.fft2(self.values, s=size)
+        return found / (self.chance[:, self._ring(torch.hypot(fy, fx))] / 2).sqrt(), fy, fx
+
+    def at(self, waves: Tensor) -> Tensor:
+        """The same at vectors [K, 2] (y, x) of about one length, cycles per um, phases at the first corner: [N, K]."""
+        waving = carrier(-waves, (self.values.shape[-2], self.values.shape[-1]), self.pixel_um)
+        found = torch.einsum("nyx,kyx->nk", self.values.to(waving.dtype), waving)
+        ring = self._ring(waves.norm(dim=-1).mean())
+        return found / (self.chance[:, ring, None] / 2).sqrt()
+
+    def _ring(self, k: Tensor) -> Tensor:
+        return torch.round(k / self.step).long()
+
+    def _rings(self, spectra: Tensor, k: Tensor) -> Tensor:
+        """Mean power of each ring: [N, R], never 0."""
+        ring = self._ring(k).flatten()
+        members = torch.bincount(ring).double()
+        power = torch.zeros(len(spectra), len(members), dtype=torch.float64)
+        power.index_add_(1, ring, (spectra.abs() ** 2).flatten(1))
+        return (power / members.clamp(min=1)).clamp(min=torch.finfo(torch.float64).tiny)
+
+
+def find_stripes(
+    frames: Tensor,
+    optics: SimOptics,
+    *,
+    period_um: tuple[float, float] | None = None,
+    wave_per_um: Tensor | None = None,
+) -> SimParameters:
+    """Vectors and phases of frames [A, N, Y, X] of three-beam stripes, N >= 1; modulation is NaN: it is not measured.
+
+    period_um    (least, most) of the first order, where it is known
+    wave_per_um  [A, 2] the vectors, where they are known
+
+    Raises NoStripesError where no vector stands out, InputError where wave_per_um has another shape.
+    """
+    angles, phases = frames.shape[:2]
+    if wave_per_um is not None and wave_per_um.shape != (angles, 2):
+        raise InputError(f"wave_per_um {tuple(wave_per_um.shape)} must be ({angles}, 2): (y, x) of each angle")
+    low, high = reach_per_um(optics, ORDERS, period_um)
+    waves, strength, found = [], [], []
+    light = frames.double().mean((-2, -1))
+    chance = _chance(phases, math.pi * (high**2 - low**2) * optics.pixel_size_um**2 * 4 * frames[0, 0].numel())
+    for a, series in enumerate(frames):
+        squares = _Squares(series, optics)
+        wave = _refine(squares, _coarse(squares, low, high)) if wave_per_um is None else wave_per_um[a].double()
+        amplitude = torch.cat([squares.at(m * wave[None]) for m in range(1, ORDERS + 1)], 1)
+        strength.append(math.sqrt(float(_together(amplitude)) / chance))
+        waves.append(wave)
+        even = phases >= LEAST_PHASES
+        found.append(phases_of(light[a], amplitude, torch.ones(phases, ORDERS).double(), even=even))
+    if wave_per_um is None and min(strength) < LEAST_STRENGTH:
+        raise NoStripesError(
+            f"the stripes do not stand out: strength {', '.join(f'{each:.1f}' for each in strength)} at the angles, "
+            f"and chance alone gives up to {LEAST_STRENGTH}; give the pattern as measured from brighter frames"
+        )
+    phase, offset, modulation, light, clarity, error = (torch.stack(each) for each in zip(*found, strict=True))
+    return SimParameters(
+        torch.stack(waves),
+        phase,
+        offset,
+        torch.full_like(modulation, math.nan),
+        light / light.mean(),
+        clarity,
+        error,
+        torch.tensor(strength, dtype=torch.float64),
+    )
+
+
+def _together(amplitude: Tensor) -> Tensor:
+    """Power of all frames and orders: [N, ORDERS, ...] complex -> [...]; of even steps the frames add up in phase."""
+    phases = len(amplitude)
+    if phases < LEAST_PHASES:
+        power: Tensor = (amplitude.abs() ** 2).sum((0, 1))
+        return power
+    step = torch.exp(-1j * nominal_phases(phases, ORDERS)).reshape(phases, ORDERS, *[1] * (amplitude.ndim - 2))
+    return (amplitude * step).sum(0).abs().square().sum(0)
+
+
+def _chance(phases: int, places: float) -> float:
+    """Power of all frames and orders that noise reaches at one of so many places, in one field of a hundred.
+
+    Each amplitude has two parts of variance 1, so its power is twice an exponential's, and a sum of them a gamma's.
+    """
+    parts, share = (ORDERS, 2.0 * phases) if phases >= LEAST_PHASES else (phases * ORDERS, 2.0)
+    low, high = torch.zeros((), dtype=torch.float64), torch.tensor(1000.0, dtype=torch.float64)
+    for _ in range(50):
+        middle = (low + high) / 2
+        above = torch.special.gammaincc(torch.tensor(float(parts), dtype=torch.float64), middle) > 0.01 / places
+        low, high = (middle, high) if above else (low, middle)
+    return share * float(high)
+
+
+def _coarse(squares: _Squares, low: float, high: float) -> Tensor:
+    """The vector [2] of the highest peak between two lengths, to half a frequency step."""
+    spectrum, fy, fx = squares.spectrum()
+    height, width = spectrum.shape[-2:]
+    rows, columns = torch.arange(height), torch.arange(width)
+    orders = [spectrum[:, (m * rows % height)[:, None], (m * columns % width)[None, :]] for m in range(1, ORDERS + 1)]
+    length = torch.hypot(fy, fx)
+    power = _together(torch.stack(orders, 1))
+    row, column = divmod(int(power.masked_fill((length < low) | (length > high), -1.0).argmax()), width)
+    return torch.stack([fy[row, 0], fx[0, column]])
+
+
+def _refine(squares: _Squares, wave: Tensor) -> Tensor:
+    """The peak near `wave`, on ever finer grids."""
+    for factor in ZOOM:
+        grid = factor * squares.step * torch.arange(-4, 5, dtype=torch.float64)
+        near = wave + torch.cartesian_prod(grid, grid)
+        amplitude = torch.stack([squares.at(m * near) for m in range(1, ORDERS + 1)], 1)
+        wave = near[int(_together(amplitude).argmax())]
+    return wave
+
+
+def measure_stripes(
+    frames: Tensor,
+    optics: SimOptics,
+    *,
+    beams: int = 3,
+    period_um: tuple[float, float] | None = None,
+    wave_per_um: Tensor | None = None,
+) -> SimParameters:
+    """The stripes of frames [A, N, Y, X], in the finest way that they allow; see `estimate_parameters`.
+
+    Series too dark for that have their vectors from here and the rest from there; of fewer phases than orders all is
+    from here, and the modulation is NaN. Raises NoStripesError, InputError.
+    """
+    if frames.shape[1] < 2 * beams - 1:
+        return find_stripes(frames, optics, period_um=period_um, wave_per_um=wave_per_um)
+    try:
+        return estimate_parameters(frames, optics, beams=beams, period_um=period_um, wave_per_um=wave_per_um)
+    except NoStripesError as finer:
+        if beams != ORDERS + 1 or wave_per_um is not None:
+            raise
+        try:
+            waves = find_stripes(frames, optics, period_um=period_um).wave_per_um
+        except NoStripesError:
+            raise finer from None
+    return estimate_parameters(frames, optics, beams=beams, wave_per_um=waves)
