@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from fluorsr.classical.registry import METHODS, Method
+from fluorsr.metrics.registry import METRICS
 from fluorsr.models.weights import Card
 from fluorsr.models.zoo_index import describe, zoo
 
@@ -43,13 +44,27 @@ def _as_json(card: Card) -> dict[str, Any]:
 
 
 def _print_list(console: Console, cards: dict[str, Card]) -> None:
-    table = Table(Column("model", no_wrap=True), "scale", "input pixels", "modality", "trained on")
+    table = Table(Column("model", no_wrap=True), "scale", "input pixels", "modality", "trained on", "held-out figures")
     for known, card in cards.items():
         spec = card.spec
         size = f"{1000 * spec.pixel_size_um:.0f} nm" if spec.pixel_size_um else "any"
-        table.add_row(known, f"{spec.scale}x", size, spec.modality, ", ".join(spec.structures))
+        table.add_row(known, f"{spec.scale}x", size, spec.modality, ", ".join(spec.structures), _figures(card))
     console.print(table, highlight=False)
     console.print(f"classical methods, with options: {', '.join(METHODS)}", highlight=False, soft_wrap=True)
+
+
+def _figures(card: Card) -> str:
+    """Means over all the groups of its held-out fields, beside bicubic interpolation's."""
+    heldout: dict[str, dict[str, dict[str, float]]] = card.notes.get("heldout", {})
+    lines = []
+    for method in next(iter(heldout.values()), {}):
+        if method == "bicubic" or method.startswith(card.spec.name):
+            means = [
+                f"{METRICS[name].mean([group[method][name] for group in heldout.values()]):.{METRICS[name].digits}f}"
+                for name in ("psnr", "frc")
+            ]
+            lines.append(f"{method.removeprefix(card.spec.name).removeprefix(', ') or 'this'} {' dB, '.join(means)} nm")
+    return "\n".join(reversed(lines))
 
 
 def _show_method(name: str, method: type[Method], *, as_json: bool) -> None:

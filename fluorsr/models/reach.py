@@ -2,6 +2,7 @@
 
     one evaluation            y_n depends on  x +- r
     S evaluations in a row    y_0 depends on  x +- S r          the halo of a sample, exact for any sampler
+    what they are shown       x +- g                            of the guide, which is asked once: S r + g in all
 
 Each evaluation of a diffusion model sees the result of the one before it, so a sample reaches S times as far as the
 network. Where that is more than MAX_SAMPLING_HALO, tiles get that halo and are faded: no longer exact, but what lies
@@ -18,7 +19,7 @@ from torch import nn
 from fluorsr.models.measure import Measured, measure
 from fluorsr.models.sr3 import SR3
 
-MAX_SAMPLING_HALO = 128
+MAX_SAMPLING_HALO = 160
 """Input pixels."""
 
 
@@ -34,5 +35,6 @@ def measure_module(module: nn.Module, steps: int | None = None) -> Measured:
     if not one.exact:
         return one
     limit = MAX_SAMPLING_HALO // one.multiple * one.multiple
-    reach = one.halo * (steps or module.config.steps)
+    guide = 0 if module.guide is None else measure(module.guide, module.config.frames, device=device).halo
+    reach = one.halo * (steps or module.config.steps) + -(-guide // one.multiple) * one.multiple
     return replace(one, halo=min(reach, limit), exact=reach <= limit)

@@ -3,13 +3,17 @@
     y = sqrt(gamma) y_0 + sqrt(1 - gamma) noise                                                         (equation 6)
 
     x -- interpolate --+
-                       +-- join --> U-Net( . , sqrt(gamma)) --> the noise in y --> y_0     loss: |noise - U-Net|
+    x -- guide --------+-- join --> U-Net( . , sqrt(gamma)) --> the noise in y --> y_0     loss: |noise - U-Net|
     y -----------------+                                                                   (equation 6, with p = 1)
 
 Restoring starts from noise alone and asks the network a few times (samplers.py); every seed gives another image that
 x allows. An output pixel depends on x as far as all evaluations together reach, so the U-Net here is shallow, and two
 things of the paper that see the whole image are options: GroupNorm, in whose place each pixel is normalised over its
-channels, which depends on nothing else; and self-attention. So tiles stay exact.
+channels, which channels, which depends on nothing else; and self-attention. So tiles stay exact.
+
+The guide is ours, and an option: a regression network, trained before, whose image is joined too. It says where the
+mean of all samples lies, which takes days to learn otherwise, and leaves the texture to the U-Net. Whang et al. 2022
+("Deblurring via stochastic refinement") and Li et al. 2022 (SRDiff) begin with such a network as well.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fluorsr.models.blocks import conv3x3
+from fluorsr.models.edsr import EDSR, EDSRConfig
 from fluorsr.models.noise import gaussian
 from fluorsr.models.samplers import SAMPLERS, find_sampler, levels, linear_schedule
 
@@ -42,6 +47,7 @@ class SR3Config(BaseModel):
     norm            "pixel" (local), "group" (the paper's; not exact) or "none"
     predicts        what the network is asked for: "noise", or "v" = sqrt(gamma) noise - sqrt(1 - gamma) y_0
                     (Salimans and Ho 2022, section 4), which stays well-posed near gamma 0, where few steps begin
+    guide           an EDSR of the same frames and scale, whose image the U-Net is shown beside the interpolated input
     timesteps, beta   of the training's noise schedule
     steps, sampler  of restoring, where none are asked for
     """
@@ -57,6 +63,7 @@ class SR3Config(BaseModel):
     attention: tuple[int, ...] = ()
     norm: Literal["pixel", "group", "none"] = "pixel"
     predicts: Literal["noise", "v"] = "noise"
+    guide: EDSRConfig | None = None
     timesteps: int = Field(default=2000, ge=1, le=10_000)
     beta: tuple[float, float] = (1e-6, 1e-2)
     steps: int = Field(default=10, ge=1)
@@ -76,9 +83,20 @@ class SR3Config(BaseModel):
         factors = [2**n for n in range(len(self.multipliers))]
         if not set(self.attention) <= set(factors):
             faults.append(f"attention {self.attention} must be among this network's factors {factors}")
+        if self.guide is not None:
+            made = self.guide.in_channels, self.guide.out_channels, self.guide.scale
+            if made != (self.frames, 1, self.scale):
+                faults.append(
+                    f"guide has in_channels, out_channels and scale {made}; they must be {(self.frames, 1, self.scale)}"
+                )
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    @property
+    def shown(self) -> int:
+        """Channels of the condition."""
+        return self.frames + (self.guide is not None)
 
     @classmethod
     def paper(cls) -> SR3Config:
@@ -98,7 +116,8 @@ class PixelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, Y, X] -> the same shape."""
-        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6) * self.weight
+        # In x's own precision: float32 weights would turn all that follows into float32, at twice the cost.
+        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6).to(x.dtype) * self.weight.to(x.dtype)
 
 
 class ResidualBlock(nn.Module):
@@ -155,7 +174,7 @@ class Stage(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """The U-Net of figure A.1: ([B, frames + 1, Y, X] with y as last channel, sqrt(gamma) [B]) -> [B, 1, Y, X].
+    """The U-Net of figure A.1: ([B, shown + 1, Y, X] with y as last channel, sqrt(gamma) [B]) -> [B, 1, Y, X].
 
     Y and X are multiples of 2 ** (levels - 1).
     """
@@ -166,7 +185,7 @@ class Denoiser(nn.Module):
         widths = [width * factor for factor in config.multipliers]
         self.waves, self.compact = width // 2, compact
         self.embed = nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
-        self.head = conv3x3(config.frames + 1, width)
+        self.head = conv3x3(config.shown + 1, width)
 
         def stage(into: int, out: int, depth: int) -> Stage:
             return Stage(into, out, embedding, norm, attention=2**depth in config.attention)
@@ -234,8 +253,10 @@ class Doubler(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, Y, X] -> [B, C, 2Y, 2X]."""
         batch, channels, height, width = x.shape
-        wide = x[:, :, :, None, :, None].expand(batch, channels, height, 2, width, 2)
-        result: Tensor = self.smooth(wide.reshape(batch, channels, 2 * height, 2 * width))
+        # Channels last, as the convolutions around it have them: else all that follows is reordered.
+        wide = x.permute(0, 2, 3, 1)[:, :, None, :, None].expand(batch, height, 2, width, 2, channels)
+        fine = wide.reshape(batch, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
+        result: Tensor = self.smooth(fine)
         return result
 
 
@@ -249,10 +270,15 @@ class SR3(nn.Module):
         self.config = config
         self.schedule = linear_schedule(config.timesteps, *config.beta)
         self.denoiser = Denoiser(config)
+        self.guide = None if config.guide is None else EDSR(config.guide).requires_grad_(requires_grad=False)
 
     def condition(self, x: Tensor) -> Tensor:
-        """The input on the output's pixels, in the range of y: [B, frames, Y, X] -> [B, frames, sY, sX]."""
-        return interpolate((x - CENTRE) / SPREAD, self.config.scale)
+        """What the U-Net is shown: the input on the output's pixels, then the guide's image of it; in the range of y.
+
+        [B, frames, Y, X] -> [B, shown, sY, sX].
+        """
+        fine = interpolate((x - CENTRE) / SPREAD, self.config.scale)
+        return fine if self.guide is None else torch.cat([fine, (self.guide(x) - CENTRE) / SPREAD], dim=1)
 
     def forward(
         self,
@@ -293,10 +319,11 @@ class SR3(nn.Module):
         return (y - math.sqrt(1 - gamma) * found) / math.sqrt(gamma)
 
     def one_evaluation(self, x: Tensor) -> Tensor:
-        """A single look of the network, at a middle level, with x itself for y: what its reach is measured on."""
-        condition = self.condition(x)
+        """A single look of the U-Net, at a middle level, with x for y and the guide's image: to measure its reach."""
+        fine = interpolate((x - CENTRE) / SPREAD, self.config.scale)
+        others = fine.mean(1, keepdim=True).expand(-1, 1 + self.config.shown - self.config.frames, -1, -1)
         level = torch.full((x.shape[0],), 0.5, device=x.device)
-        found: Tensor = self.denoiser(torch.cat([condition, condition.mean(1, keepdim=True)], dim=1), level)
+        found: Tensor = self.denoiser(torch.cat([fine, others], dim=1), level)
         return found.float()
 
 

@@ -21,6 +21,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 from fluorsr.errors import InputError
 from fluorsr.models.blocks import conv3x3, upsampler
 
+LEAK = 0.2
+"""Slope of the critic's LeakyReLU below 0."""
+
 
 class SRGANConfig(BaseModel):
     """Size of a generator (SRResNet). The defaults are the paper's, but for its BatchNorm; scale 4 there.
@@ -102,15 +105,20 @@ class Critic(nn.Module):
             layers: list[nn.Module] = [nn.Conv2d(before, width, 3, stride=1 + n % 2, padding=1, bias=not batch)]
             if batch:
                 layers.append(nn.BatchNorm2d(width))
-            stages.append(nn.Sequential(*layers, nn.LeakyReLU(0.2)))
+            stages.append(nn.Sequential(*layers, nn.LeakyReLU(LEAK)))
             before = width
         self.stages = nn.ModuleList(stages)
         places = (config.side // 16) ** 2 if config.side else 1
-        self.dense = nn.Sequential(nn.Linear(before * places, 16 * config.width), nn.LeakyReLU(0.2))
+        self.dense = nn.Sequential(nn.Linear(before * places, 16 * config.width), nn.LeakyReLU(LEAK))
         self.logit = nn.Linear(16 * config.width, 1)
-        if config.norm == "spectral":
-            for module in self.modules():
-                if isinstance(module, nn.Conv2d | nn.Linear):
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                # He et al. 2015. torch's start shrinks what it passes on, to nothing after ten layers without norms:
+                # such a critic learns nothing for thousands of steps.
+                nn.init.kaiming_normal_(module.weight, LEAK)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+                if config.norm == "spectral":
                     spectral_norm(module)
 
     def features(self, images: Tensor) -> list[Tensor]:

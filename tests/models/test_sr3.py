@@ -148,6 +148,36 @@ def test_far_reaching_samples_are_not_called_exact() -> None:
     assert not measure_module(small(norm="group")).exact
 
 
+GUIDE = {"blocks": 1, "width": 8, "scale": 2}
+
+
+def test_the_guide_is_asked_once() -> None:
+    """Its reach is added to that of all evaluations, and with their sum a sample is right in tiles."""
+    network = small(steps=2, guide=GUIDE).double()
+    spec = measure_module(small(steps=2, guide=GUIDE))
+    alone = measure(network.guide.float()).halo
+    network.double()
+    assert (spec.halo, spec.exact) == (2 * measure(small().one_evaluation).halo + alone, True)
+    image = torch.rand(1, 1, 3 * spec.halo, 3 * spec.halo + 8, dtype=torch.float64)
+    at = torch.tensor([[10, 20]])
+    with torch.inference_mode():
+        whole = network(image, at, 5)
+        tile = network(image[..., 4:, 7:], at + torch.tensor([[4, 7]]), 5)
+    inside = slice(2 * spec.halo, -2 * spec.halo)
+    assert float((tile - whole[..., 8:, 14:]).abs()[..., inside, inside].max()) < 1e-12
+
+
+def test_the_guide_is_the_last_thing_shown() -> None:
+    network, x = small(guide=GUIDE), torch.rand(2, 1, 12, 16)
+    shown = network.condition(x)
+    torch.testing.assert_close(shown[:, 1:] * SPREAD + CENTRE, network.guide(x))
+    torch.testing.assert_close(shown[:, :1], small().condition(x))
+    assert network.denoiser.head.in_channels == 3
+    assert not any(weight.requires_grad for weight in network.guide.parameters())
+    with pytest.raises(ValueError, match=r"guide has in_channels, out_channels and scale \(1, 1, 4\); .* \(1, 1, 2\)"):
+        SR3Config(guide={"scale": 4})
+
+
 def test_wrong_configurations_are_told_all_at_once() -> None:
     with pytest.raises(ValueError, match=r"steps 99 must be at most timesteps 50; sampler 'x' .*; attention \(3,\)"):
         SR3Config(steps=99, timesteps=50, sampler="x", attention=(3,))

@@ -86,6 +86,14 @@ def test_spectral_norm_bounds_every_layer() -> None:
         assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.05)
 
 
+def test_a_fresh_critic_passes_on_what_it_sees() -> None:
+    """Without norms its layers keep the size of what comes in; torch's own start loses a factor of 1.7 in each."""
+    torch.manual_seed(0)
+    images = torch.randn(8, 1, 64, 64)
+    features = Critic(CriticConfig(width=16, norm="none")).features(images)
+    assert all(0.5 < f.square().mean().sqrt().item() < 2 for f in features)
+
+
 def test_a_critic_with_a_dense_layer_takes_one_size() -> None:
     critic = Critic(CriticConfig(width=4, side=32))
     assert critic(torch.rand(2, 1, 32, 32)).shape == (2, 1)

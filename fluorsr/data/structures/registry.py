@@ -29,6 +29,7 @@ class Structure(NamedTuple):
 
 STRUCTURES: dict[str, Structure] = {
     "microtubules": Structure(microtubules, Microtubules()),
+    "even_microtubules": Structure(microtubules, Microtubules(labels_per_um=(2000.0, 2000.0), labelled=(1.0, 1.0))),
     "actin": Structure(actin, Actin()),
     "nuclei": Structure(nuclei, Nuclei()),
     "lamina": Structure(nuclei, Nuclei(envelope=(1.0, 1.0))),

@@ -10,7 +10,10 @@ from torch.nn import functional as F
 
 from fluorsr.errors import InputError
 from fluorsr.models.edsr import EDSR, EDSRConfig
+from fluorsr.models.reach import measure_module
 from fluorsr.models.sr3 import SR3, SR3Config
+from fluorsr.models.weights import save_weights
+from fluorsr.restorer import RestorerSpec
 from fluorsr.train.objectives.base import Setup
 from fluorsr.train.objectives.diffusion import Diffusion, DiffusionOptions
 
@@ -85,6 +88,28 @@ def test_what_ships_is_the_average() -> None:
     assert isinstance(shipped, SR3)
     assert shipped.denoiser is one.learner.average
     assert shipped.denoiser is not one.network.denoiser
+
+
+def test_the_guide_is_the_one_named_and_stays_as_it_is(tmp_path) -> None:
+    torch.manual_seed(9)
+    config = {"blocks": 1, "width": 8, "scale": 2}
+    known = EDSR(EDSRConfig(**config))
+    path = tmp_path / "known.safetensors"
+    spec = RestorerSpec("known", **vars(measure_module(known)))
+    save_weights(path, known, architecture="edsr", config=config, spec=spec, notes={})
+
+    def guided(**guide: object) -> Diffusion:
+        network = SR3(SR3Config(width=8, multipliers=(1, 2), steps=4, guide=guide or None))
+        return Diffusion(Setup(network, F.l1_loss), DiffusionOptions(guide=str(path)))
+
+    one = guided(**config)
+    one.step(INPUTS, TARGETS, 1.0)
+    for name, weight in one.shipped().guide.state_dict().items():
+        assert torch.equal(weight, known.state_dict()[name])
+    with pytest.raises(InputError, match=r"but model has no guide; set model\.guide"):
+        guided()
+    with pytest.raises(InputError, match=r"is another network than model\.guide"):
+        guided(**config | {"width": 4})
 
 
 def test_other_networks_are_refused() -> None:
