@@ -2,8 +2,8 @@
 
 `forward` is compared with the network in float32 on normalised tiles; a TorchScript file's `infer` with
 fluorsr's own pipeline on raw frames. Differences are shares of the range: of the expected output's, or of the input's
-span from low to high where that is wider, since an image of one pixel has no range of its own. Of an integer output
-the half count that rounding may move it is taken off first.
+span from low to high (1 for a constant image, as it is normalised) where that is wider, since an image of one pixel has
+no range of its own. Of an integer output the half count that rounding may move it is taken off first.
 """
 
 from __future__ import annotations
@@ -179,16 +179,26 @@ def _compare_infer(
     notes: dict[str, Any],
     rng: np.random.Generator,
 ) -> Comparison:
-    frames = rng.poisson(rng.gamma(0.5, 60, (source.spec.frames, *size))).clip(0, 255).astype(dtype)
+    frames = raw_frames(rng, source.spec.frames, size, dtype)
     with torch.inference_mode():
         found = program.infer(torch.from_numpy(frames)).numpy()[0]
-    low, high = program.low, program.high
-    expected = pipeline(frames, source, Normalization(low, high), tiling(source.spec, notes["tile"]))
+    normalization = Normalization(program.low, program.high)
+    expected = pipeline(frames, source, normalization, tiling(source.spec, notes["tile"]))
+    return Comparison("infer", dtype, frames.shape, compare_pixels(expected, found, normalization))
+
+
+def raw_frames(rng: np.random.Generator, count: int, size: tuple[int, int], dtype: str) -> NDArray[Any]:
+    """Frames [count, Y, X] with a few bright spots under shot noise, in counts that every dtype holds."""
+    return rng.poisson(rng.gamma(0.5, 60, (count, *size))).clip(0, 255).astype(dtype)
+
+
+def compare_pixels(expected: NDArray[Any], found: NDArray[Any], normalization: Normalization) -> float:
+    """Difference of float pixels from those that some runtime made, in whatever type, as a share of the range."""
     rounding = 0.0
     if found.dtype.kind in "iu":
         limits = np.iinfo(found.dtype)
         expected, rounding = expected.clip(limits.min, limits.max), 0.5
-    return Comparison("infer", dtype, frames.shape, _difference(expected, found, high - low, rounding))
+    return _difference(expected, found, normalization.scale, rounding)
 
 
 def pipeline(
