@@ -14,6 +14,9 @@ that is different in every patch anyway. So
     half turn              always: M k_a = -k_a; each angle keeps its place and its phases run backwards
     mirrors, quarter turns only where they carry the set of angles into itself: mirrors for angles such as 0, 60, 120
                            degrees, quarter turns for 0, 90; none for 10, 70, 130
+
+Simulated frames are of a microscope that was drawn at random, and need not stay those of that one: in any orientation,
+with the directions in any order and the phases run from any start either way, they are what another one records.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fluorsr.errors import InputError
 
@@ -110,38 +114,76 @@ class SimFrames:
 
 
 @dataclass(frozen=True)
+class AnySimFrames:
+    """Raw frames, angle by angle, of a microscope drawn at random: directions and phases known to nobody.
+
+    whole   the phases go once around, so that any may be the first
+    """
+
+    angles: int
+    phases: int
+    whole: bool = True
+
+    @property
+    def count(self) -> int:
+        return self.angles * self.phases
+
+    def draw(self, rng: np.random.Generator) -> list[int]:
+        """Where each frame of another such microscope comes from."""
+        p = np.arange(self.phases)
+        sense, first = 1 - 2 * rng.integers(0, 2, self.angles), rng.integers(0, self.phases, self.angles)
+        if not self.whole:
+            first = np.where(sense > 0, 0, self.phases - 1)
+        order: list[int] = [
+            self.phases * int(a) + int(frame)
+            for a in rng.permutation(self.angles)
+            for frame in (first[a] + sense[a] * p) % self.phases
+        ]
+        return order
+
+
+@dataclass(frozen=True)
 class Augmentation:
     """What is done to a training patch at random.
 
     frames   order of raw SIM frames; None where any order is as good (single images, time, channels)
+    packed   n where the input's channels are the n x n pixels within each of its own, n squared for each image
+    flicker  standard deviation of each frame's brightness, relative
     gain     standard deviation of the logarithm of a factor, offset  that of a summand: of input and target alike
     noise    largest standard deviation of white noise added to the input alone, drawn evenly from 0
 
     All in units of the normalised images. Raises InputError where a strength is negative.
     """
 
-    frames: SimFrames | None = None
+    frames: SimFrames | AnySimFrames | None = None
     gain: float = 0.0
     offset: float = 0.0
     noise: float = 0.0
+    flicker: float = 0.0
+    packed: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.gain, self.offset, self.noise) < 0:
-            raise InputError(f"gain {self.gain}, offset {self.offset} and noise {self.noise} must be at least 0")
+        if min(self.gain, self.offset, self.noise, self.flicker) < 0:
+            raise InputError(
+                f"gain {self.gain}, offset {self.offset}, noise {self.noise} and flicker {self.flicker} must be at "
+                "least 0"
+            )
 
     @property
     def orientations(self) -> tuple[Orientation, ...]:
-        return ORIENTATIONS if self.frames is None else tuple(self.frames.orders)
+        return tuple(self.frames.orders) if isinstance(self.frames, SimFrames) else ORIENTATIONS
 
     def orient(self, pixels: Tensor, target: Tensor, orientation: Orientation) -> tuple[Tensor, Tensor]:
         """Turn a pair [F, Y, X] and [..., sY, sX] alike, and put the frames where their patterns belong.
 
         Raises InputError where the frames are not those of `frames`, or it cannot have been recorded so.
         """
-        turned = orientation.apply(pixels)
-        if self.frames is not None:
-            if pixels.shape[-3] != self.frames.count:
-                raise InputError(f"the input has {pixels.shape[-3]} frames, its order describes {self.frames.count}")
+        turned = functional.pixel_unshuffle(
+            orientation.apply(functional.pixel_shuffle(pixels, self.packed)), self.packed
+        )
+        if self.frames is not None and pixels.shape[-3] != self.frames.count:
+            raise InputError(f"the input has {pixels.shape[-3]} frames, its order describes {self.frames.count}")
+        if isinstance(self.frames, SimFrames):
             if orientation not in self.frames.orders:
                 raise InputError(
                     f"{orientation} turns patterns at {self.frames.angles_deg} degrees into directions that are not "
@@ -156,6 +198,11 @@ class Augmentation:
         pixels, target = self.orient(pixels, target, orientation)
         factor, summand = math.exp(self.gain * rng.standard_normal()), self.offset * rng.standard_normal()
         strength, key = self.noise * rng.uniform(), int(rng.integers(2**62))
+        if isinstance(self.frames, AnySimFrames):
+            pixels = pixels[self.frames.draw(rng)]
+        if self.flicker > 0:
+            light = 1 + self.flicker * rng.standard_normal((len(pixels), 1, 1))
+            pixels = pixels * torch.from_numpy(light).to(pixels.dtype)
         pixels, target = pixels * factor + summand, target * factor + summand
         if strength > 0:
             noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(key), dtype=pixels.dtype)

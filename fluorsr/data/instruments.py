@@ -36,12 +36,11 @@ def detector_of(drawn: Mapping[str, float]) -> Detector:
 
 def illumination_of(
     drawn: Mapping[str, float],
-    frames: int,
+    beams: int,
     directions_rad: tuple[float, ...] | None,
     first_phases_rad: tuple[float, ...],
 ) -> SimIllumination:
-    """The stripes of 15 frames (three beams, 3 x 5; of which 3 may be kept) or 9 (two beams, 3 x 3)."""
-    beams = 2 if frames == 9 else 3
+    """The stripes of a series of three beams (3 x 5 frames) or two (3 x 3)."""
     return SimIllumination(
         directions_rad=directions_rad or even_directions(ANGLES, drawn["first_direction_rad"]),
         phases=3 if beams == 2 else 5,

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fluorsr.data.augment import Augmentation
+from fluorsr.data.sim_orders import taken_apart
 from fluorsr.data.simulate import Field, SimulationConfig, simulate_pair
 from fluorsr.errors import InputError
 
@@ -31,18 +32,31 @@ Pixels = NDArray[np.float32]
 
 
 def normalised(made: Field, percentiles: tuple[float, float]) -> tuple[Pixels, Pixels]:
-    """Input [F, Y, X] and target [1, scale * Y, scale * X], float32, in the input's percentile range."""
+    """Input [F, Y, X] and target [1, scale * Y, scale * X], float32, in the input's percentile range.
+
+    The target of raw SIM frames is 0 where nothing is in focus. How much even light lies over the frames, of which
+    their own 0 depends, cannot be told from them.
+    """
     low, high = np.percentile(made.degraded, percentiles)
     span = np.float32(float(high - low) or 1.0)
     frames = made.degraded.reshape(-1, *made.degraded.shape[-2:]).astype(np.float32)
-    return (frames - np.float32(low)) / span, (made.target[None] - np.float32(low)) / span
+    dark = made.drawn["offset"] if len(frames) > 1 else low
+    return (frames - np.float32(low)) / span, (made.target[None] - np.float32(dark)) / span
 
 
 def make_field(
-    config: SimulationConfig, seed: int, index: int, percentiles: tuple[float, float], structure: str | None = None
+    config: SimulationConfig,
+    seed: int,
+    index: int,
+    percentiles: tuple[float, float],
+    structure: str | None = None,
+    *,
+    orders: bool = False,
 ) -> tuple[Pixels, Pixels]:
-    """Simulate and normalise one field; what worker processes are asked for."""
-    return normalised(simulate_pair(config, seed, index, structure), percentiles)
+    """Simulate and normalise one field; what worker processes are asked for. `orders`: see fluorsr.data.sim_orders."""
+    made = simulate_pair(config, seed, index, structure)
+    pixels, target = normalised(made, percentiles)
+    return (taken_apart(made, pixels, np.random.default_rng((seed, index))) if orders else pixels), target
 
 
 @dataclass
@@ -52,6 +66,7 @@ class Patches:
     patch, batch   size in input pixels, and how many
     pool           fields held at a time;  refresh  fields replaced per step
     share          (i, n): the part of process i out of n, which together take as many patches n times
+    orders         the frames are taken apart into orders (fluorsr.data.sim_orders)
     executor       makes the fields ahead; they are made when they are needed where None
     Raises InputError where a patch does not fit a field, or the pool is smaller than the number of processes.
     """
@@ -66,6 +81,7 @@ class Patches:
     augmentation: Augmentation = field(default_factory=Augmentation)
     share: tuple[int, int] = (0, 1)
     executor: Executor | None = None
+    orders: bool = False
 
     def __post_init__(self) -> None:
         if self.patch > self.config.size_px:
@@ -92,8 +108,8 @@ class Patches:
         """Have a field made; calling the result waits for it."""
         asked = self.config, self.seed, index, self.percentiles
         if self.executor:
-            return self.executor.submit(make_field, *asked).result
-        made = make_field(*asked)
+            return self.executor.submit(make_field, *asked, orders=self.orders).result
+        made = make_field(*asked, orders=self.orders)
         return lambda: made
 
     def _cut(self, rng: np.random.Generator, pixels: Pixels, target: Pixels) -> tuple[Tensor, Tensor]:

@@ -38,8 +38,8 @@ from fluorsr.optics.scan import shift_lines
 
 TILE_PX = 512
 CALIBRATION_TILES = 4
-KEPT_FRAMES = (0, 5, 10)
-"""Of 15 raw frames, where 3 are wanted: the first phase of each direction."""
+KEPT_FRAMES = {3: [0, 5, 10], 9: [0, 1, 2, 5, 6, 7, 10, 11, 12], 15: list(range(15))}
+"""Of 15 raw frames, where so many are wanted: the first phases of each direction."""
 
 PLACES, PATIENCE = 32, 8
 """Places of the plane that are looked at for one with light; after so many any light will do."""
@@ -83,6 +83,7 @@ class Scene:
     """Sample `index` of the endless set of (config, seed), with everything drawn; not yet exposed.
 
     structure, photons, pixel_um   as drawn;  drawn  every quantity by name
+    stripes   of raw SIM frames, their phases at the corner of pixel (0, 0)
 
     Raises InputError for a negative seed or index, an unknown structure, or a target wider than a confocal spot.
     """
@@ -123,11 +124,16 @@ class Scene:
         self._canvas = Canvas(self._side, self._side, self.pixel_um, config.scale, self._spots.margin_um, border)
         self._renderer = Renderer(self._canvas, self._spots)
         self._illumination: SimIllumination | None = None
+        self.stripes: SimFrames | None = None
         if config.modality == "sim-raw":
+            beams = 3 if rng.random() < config.three_beams else config.beams
+            self.drawn["period_um"] *= beams - config.beams + 1
             self._illumination = illumination_of(
-                self.drawn, config.frames, config.directions_rad, tuple(float(phase) for phase in first_phases)
+                self.drawn, beams, config.directions_rad, tuple(float(phase) for phase in first_phases)
             )
-            self._stripes = sim_frames(self._illumination, torch.Generator().manual_seed(self._exposure_seed))
+            made = sim_frames(self._illumination, torch.Generator().manual_seed(self._exposure_seed))
+            kept = KEPT_FRAMES[config.frames] if beams == 3 else slice(None)
+            self.stripes = SimFrames(*(getattr(made, field.name)[kept] for field in dataclasses.fields(made)))
 
         self._points: dict[tuple[int, int], Emitters] = {}
         self._parameters = _crowded(self.structure, self.drawn["density"])
@@ -211,14 +217,12 @@ class Scene:
         if tile in self._held:
             return self._held[tile]
         points = self._points.pop(tile) if tile in self._points else self._emitters(tile, self._origin)
-        if self._illumination is None:
+        if self._illumination is None or self.stripes is None:
             return self._renderer.image(points)
         corner = torch.tensor(tile, dtype=torch.float64) * self._side * self.pixel_um
         corner = corner - self._canvas.margin * self._canvas.step_um
-        turned = self._stripes.phase_rad + 2 * math.pi * (self._stripes.wave_per_um @ corner)
-        here = dataclasses.replace(self._stripes, phase_rad=turned)
-        if self.config.frames == len(KEPT_FRAMES):
-            here = SimFrames(*(getattr(here, field.name)[list(KEPT_FRAMES)] for field in dataclasses.fields(here)))
+        turned = self.stripes.phase_rad + 2 * math.pi * (self.stripes.wave_per_um @ corner)
+        here = dataclasses.replace(self.stripes, phase_rad=turned)
         return self._renderer.frames(points, self._illumination, here)
 
     def _expose(self, tile: tuple[int, int]) -> Exposed:
@@ -231,9 +235,9 @@ class Scene:
         if self._jitters:
             image = shift_lines(image, self._line_shifts(tile, border))
         image = self._inner(image) + drawn["background"]
-        target = (
-            light.target * (level * scale**2) + self._haze(tile, scale, 0) * self._spots.haze[1] + drawn["background"]
-        )
+        target = light.target * (level * scale**2)
+        if self._illumination is None:  # stripes leave out what is evenly bright
+            target = target + self._haze(tile, scale, 0) * self._spots.haze[1] + drawn["background"]
         words = (self._exposure_seed, *tile)
         generator = torch.Generator().manual_seed(int(hash64(words, np.zeros(1, dtype=np.int64))[0] >> np.uint64(1)))
         maps = self._detector.draw_maps((self._side, self._side), generator) if self._detector.varies else None

@@ -20,6 +20,7 @@ from fluorsr.data.presets import PRESETS, steady
 from fluorsr.data.scene import Scene
 from fluorsr.data.simulation_config import SimulationConfig
 from fluorsr.errors import InputError
+from fluorsr.optics.illumination import SimFrames
 
 __all__ = ["PRESETS", "Field", "Scene", "SimulationConfig", "configure", "simulate_field", "simulate_pair"]
 
@@ -32,6 +33,7 @@ class Field:
     target      [scale * Y, scale * X] float32 counts per input-pixel area, free of noise
     pixel_size_um, target_pixel_size_um   of the two;  structure and photons as drawn
     drawn       every quantity that was drawn, by its name in SimulationConfig
+    stripes     of raw SIM frames: the phases are those at the corner of pixel (0, 0)
     """
 
     degraded: NDArray[np.uint16]
@@ -41,6 +43,7 @@ class Field:
     structure: str
     photons: float
     drawn: dict[str, float]
+    stripes: SimFrames | None = None
 
 
 def simulate_pair(config: SimulationConfig, seed: int, index: int, structure: str | None = None) -> Field:
@@ -51,7 +54,16 @@ def simulate_pair(config: SimulationConfig, seed: int, index: int, structure: st
     scene = Scene(config, seed, index, structure)
     degraded, target = scene.read(0, config.size_px, 0, config.size_px)
     pixel_um = scene.pixel_um
-    return Field(degraded, target, pixel_um, pixel_um / config.scale, scene.structure, scene.photons, dict(scene.drawn))
+    return Field(
+        degraded,
+        target,
+        pixel_um,
+        pixel_um / config.scale,
+        scene.structure,
+        scene.photons,
+        dict(scene.drawn),
+        scene.stripes,
+    )
 
 
 def configure(preset: str, *, fixed: bool = False, **changes: object) -> SimulationConfig:

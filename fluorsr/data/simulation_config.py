@@ -49,6 +49,7 @@ class SimulationConfig(pydantic.BaseModel):
     size_px       input pixels along y and x;  scale  target pixels per input pixel
     frames        15 (3 directions x 5 phases, three beams), 9 (3 x 3, two beams) or 3 (frames 0, 5 and 10 of 15)
                   for sim-raw; 1 for the others
+    three_beams   of 9 frames: how often they are the first three phases of three beams, of twice the period
     structures    name -> how often
 
     density             of the specimen over its usual one;  thickness  stretches it along z
@@ -75,6 +76,7 @@ class SimulationConfig(pydantic.BaseModel):
     size_px: int = pydantic.Field(default=128, ge=16, le=2**20)
     scale: Literal[1, 2, 4] = 2
     frames: Literal[1, 3, 9, 15] = 1
+    three_beams: float = pydantic.Field(default=0.0, ge=0, le=1)
     structures: dict[str, float] = {
         "microtubules": 0.35,
         "actin": 0.2,
@@ -166,7 +168,18 @@ class SimulationConfig(pydantic.BaseModel):
         least["emission_nm"] = self.emission_nm[1]
         pairs = itertools.product(self.modulation, self.second_modulation)
         corners = [least | {"modulation": first, "second_modulation": second} for first, second in pairs]
-        return [partial(illumination_of, each, self.frames, self.directions_rad, ()) for each in corners]
+        made: list[Callable[[], object]] = [
+            partial(illumination_of, each, self.beams, self.directions_rad, ()) for each in corners
+        ]
+        if self.three_beams and self.beams == 2:
+            twice = [each | {"period_um": 2 * each["period_um"]} for each in corners]
+            made += [partial(illumination_of, each, 3, self.directions_rad, ()) for each in twice]
+        return made
+
+    @property
+    def beams(self) -> int:
+        """That draw the stripes."""
+        return 2 if self.frames == 9 else 3
 
     def draw_family(self, rng: np.random.Generator) -> dict[str, float]:
         """One microscope of the family."""

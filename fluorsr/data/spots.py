@@ -6,10 +6,11 @@ A table of radii serves every pixel size and every image size, so the costly par
 
     input      wide-field or confocal; out of focus by the physics
     target     what an ideal instrument shows: in focus a STED spot of the wanted width, or the wide-field transfer
-               function at twice its cut-off (SIM). That one is the spot of a lens of twice the aperture: it never
-               rings below 0. Out of focus the target's spot widens by as much as the input's does, and its light fades
-               as a confocal's: what is out of focus is weak and smooth, so that no network learns to make filaments of
-               haze. Where the input is confocal itself, both fade alike, so the target is sharper but not brighter.
+               function at 1.8 times its cut-off, which stripes reach (SIM). That one is the spot of a lens of a larger
+               aperture: it never rings below 0. Out of focus the target's spot widens by as much as the input's does
+               (for SIM only where stripes show no detail any more), and its light fades as a confocal's: what is out of
+               focus is weak and smooth, so that no network learns to make filaments of haze. Where the input is
+               confocal itself, both fade alike, so the target is sharper but not brighter.
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ PLANES_UM = (-4.0, -2.5, -1.6, -1.0, -0.65, -0.4, -0.2, 0.0, 0.2, 0.4, 0.65, 1.0
 FOCUS = PLANES_UM.index(0.0)
 CONFOCAL_MARGIN_UM, WIDEFIELD_MARGIN_UM = 1.5, 3.0
 """Where spots end. A wide-field spot keeps all its light within; a confocal one has next to none outside."""
+
+FINER = 1.8
+"""How far SIM reaches, over the lens's cut-off: that, and twice the vector of stripes that the lens itself projects."""
+
+STRIPED = 1.5
+"""Depths of field (n wavelength / NA^2) from the focus within which stripes show detail; light from beyond is haze."""
 
 FAR = PLANES_UM.index(2.5)
 """The plane whose light stands for the haze of all that lies far out of focus."""
@@ -105,8 +112,13 @@ def make_spots(
     image = (light * area) @ _waves(radius, frequency)
     if not confocal:
         image = image * damping ** (frequency / cutoff_per_um(microscope))
-    sharp = _sted(microscope, frequency, target_fwhm_um) if kind == "sted" else widefield_otf(microscope, frequency / 2)
+    sharp = (
+        _sted(microscope, frequency, target_fwhm_um) if kind == "sted" else widefield_otf(microscope, frequency / FINER)
+    )
     widening = _widening_um(light * area, radius)
+    if kind == "sim":
+        depth_of_field = microscope.index_immersion * microscope.emission_nm * 1e-3 / microscope.aperture**2
+        widening = widening * (1 - torch.exp(-((z / (STRIPED * depth_of_field)) ** 4)))
     target = sharp * torch.exp(-((math.pi * widening[:, None] * frequency) ** 2) / (4 * math.log(2)))
     return Spots(
         margin,

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fluorsr.errors import InputError
 from fluorsr.models.load import load_module
+from fluorsr.models.unet_sim import UNetSIM
 from fluorsr.restorer import RestorerSpec
 
 
@@ -24,8 +26,13 @@ class Source:
 
 
 def open_source(model: str | Path) -> Source:
-    """Open the shipped model or weights file `model`. Raises as `fluorsr.load`."""
+    """Open the shipped model or weights file `model`. Raises as `fluorsr.load`, and InputError."""
     module, spec = load_module(model)
+    if isinstance(module, UNetSIM) and module.config.periods_um:
+        raise InputError(
+            f"{spec.name} measures the stripes of each plane before it restores, which an exported network cannot do; "
+            "run it with fluorsr infer, or export a network of raw frames, such as unet-sim3-x2"
+        )
     return Source(module, spec, {"fluorsr": importlib.metadata.version("fluorsr"), "model": str(model)})
 
 

@@ -20,8 +20,10 @@ from fluorsr.models.network import Network, SamplingNetwork, SeededNetwork, prep
 from fluorsr.models.precision import choose, filaments, has_amx
 from fluorsr.models.reach import measure_module
 from fluorsr.models.samplers import find_sampler, levels
+from fluorsr.models.sim_network import SimNetwork, inner_spec
 from fluorsr.models.sr3 import SR3
 from fluorsr.models.torchscript import TorchScriptFile, freeze
+from fluorsr.models.unet_sim import UNetSIM
 from fluorsr.models.weights import ZIP_MAGIC, Weights, is_pickle, read_weights
 from fluorsr.models.zoo_index import find, zoo
 from fluorsr.restorer import Restorer, RestorerSpec
@@ -73,7 +75,7 @@ def load(
     steps, sampler   of a diffusion model: network evaluations, and ddpm, ddim or dpm_solver_pp_2m; default the model's
     trust      run a TorchScript file though it is not on the user's trust list (fluorsr.models.trust)
     options    of a classical method (fluorsr.classical.registry); networks have none
-    pixel_size_um   of the images to restore, which some classical methods must know
+    pixel_size_um   of the images to restore, which some classical methods and SIM networks must know
 
     A TorchScript file without our spec is measured: seconds, and told in the notes. Raises NotFoundError where there is
     no such model or file, ModelError where the file is not a model fluorsr can run, InputError for a wrong device, or
@@ -105,7 +107,7 @@ def load(
             f"{path} is a pickle, which could run any code, so fluorsr does not open it; export the model as "
             "TorchScript (torch.jit.trace, then torch.jit.save)"
         )
-    return _load_weights(path, chosen, precision, steps, sampler)
+    return _load_weights(path, chosen, precision, steps, sampler, pixel_size_um)
 
 
 def load_module(model: str | Path) -> tuple[nn.Module, RestorerSpec]:
@@ -179,7 +181,12 @@ def _build(path: Path) -> tuple[nn.Module, Weights]:
 
 
 def _load_weights(
-    path: Path, device: torch.device, precision: str, steps: int | None, sampler: str | None
+    path: Path,
+    device: torch.device,
+    precision: str,
+    steps: int | None,
+    sampler: str | None,
+    pixel_size_um: float | None,
 ) -> LoadedModel:
     module, weights = _build(path)
     if isinstance(module, SR3):
@@ -187,6 +194,8 @@ def _load_weights(
     spec = weights.spec
     if steps is not None or sampler is not None:
         raise InputError(f"{spec.name} is a {weights.architecture}: it restores in one step; {NO_STEPS}")
+    if isinstance(module, UNetSIM) and module.config.periods_um:
+        return _load_sim(module, weights, device, precision, pixel_size_um)
 
     def network(kind: str) -> Network:
         prepared = prepare(copy.deepcopy(module), device=device, precision=kind)
@@ -214,6 +223,25 @@ def _load_sampling(
 
     loaded = _loaded(spec, weights.sha256, device, precision, network, [])
     return replace(loaded, steps=steps, sampler=sampler)
+
+
+def _load_sim(
+    module: UNetSIM, weights: Weights, device: torch.device, precision: str, pixel_size_um: float | None
+) -> LoadedModel:
+    """A network of orders: what runs it measures the stripes, in pixels of the image's size or else the training's."""
+    spec, size = weights.spec, pixel_size_um or weights.spec.pixel_size_um
+    if size is None:
+        raise InputError(f"{spec.name} must know the camera's pixel size, which neither the image nor the model tells")
+    inner = inner_spec(spec, module.config)
+
+    def network(kind: str) -> Network:
+        return Network(
+            prepare(copy.deepcopy(module), device=device, precision=kind), inner, device=device, precision=kind
+        )
+
+    loaded = _loaded(inner, weights.sha256, device, precision, network, [])
+    assert isinstance(loaded.network, Network)
+    return replace(loaded, spec=spec, network=SimNetwork(loaded.network, spec, module.config, size))
 
 
 def _load_torchscript(path: Path, device: torch.device, precision: str, *, trust: bool) -> LoadedModel:

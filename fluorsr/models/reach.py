@@ -16,8 +16,10 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from fluorsr.classical.sim_demodulate import REACH_PX
 from fluorsr.models.measure import Measured, measure
 from fluorsr.models.sr3 import SR3
+from fluorsr.models.unet_sim import UNetSIM
 
 MAX_SAMPLING_HALO = 160
 """Input pixels."""
@@ -29,6 +31,10 @@ def measure_module(module: nn.Module, steps: int | None = None) -> Measured:
     steps   of a diffusion model's sampling; None: its own
     """
     device = next((weight.device for weight in module.parameters()), torch.device("cpu"))
+    if isinstance(module, UNetSIM) and module.config.periods_um:
+        found = measure(module, module.config.inputs, device=device)
+        halo = -(-(found.halo + REACH_PX) // found.multiple) * found.multiple
+        return replace(found, frames=module.config.frames, halo=halo)
     if not isinstance(module, SR3):
         return measure(module, device=device)
     one = replace(measure(module.one_evaluation, module.config.frames, device=device), stochastic=True)

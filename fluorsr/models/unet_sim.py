@@ -12,19 +12,27 @@ The paper's network works on frames interpolated to the output's pixels (scale 1
 pixels as they are, a quarter as many, and a sub-pixel tail makes the finer ones. The paper's scU-Net is two such
 networks in a row (`cascade`): the first makes clean frames of dim ones, the second sees dim and clean ones.
 
+With `periods_um` it is not given the frames but what they show of the specimen, order by order, each where it belongs
+(fluorsr.classical.sim_demodulate): the stripes are measured once a plane, so the network need not find out where they
+lie. Products of frames and stripes, which is what a small network learns last, are done for it.
+
 Reach and grid are finite, so tiles are exact; their origins must be multiples of 2 ** (poolings).
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
+from torch.nn import functional
 
+from fluorsr.classical.sim_demodulate import SCALE, channels
 from fluorsr.models.blocks import conv3x3, upsampler
+
+ANGLES = 3
 
 
 class UNetSIMConfig(BaseModel):
@@ -35,6 +43,7 @@ class UNetSIMConfig(BaseModel):
     scale       1 for frames interpolated to the output's pixels, 2 for the camera's own
     batch_norm  after each convolution, as in the paper; off, since a restored intensity should not depend on others
     cascade     the paper's scU-Net
+    periods_um  (least, most) period of the stripes' first order: it is given orders, of 15 or 9 frames, at scale 2
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +53,27 @@ class UNetSIMConfig(BaseModel):
     scale: Literal[1, 2] = 1
     batch_norm: bool = False
     cascade: bool = False
+    periods_um: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _separable(self) -> Self:
+        if self.periods_um is None:
+            return self
+        if self.orders == 0 or self.scale != SCALE or self.cascade:
+            raise ValueError("periods_um is for 15 or 9 frames, scale 2 and no cascade: orders are taken apart before")
+        if not 0 < self.periods_um[0] < self.periods_um[1]:
+            raise ValueError(f"periods_um {self.periods_um} must be above 0 and rise")
+        return self
+
+    @property
+    def orders(self) -> int:
+        """Side orders of the stripes: 15 frames are of three beams, 9 of two."""
+        return {15: 2, 9: 1}.get(self.frames, 0)
+
+    @property
+    def inputs(self) -> int:
+        """Channels that the network takes."""
+        return self.frames if self.periods_um is None else channels(ANGLES, self.orders)
 
 
 class DoubleConvolution(nn.Sequential):
@@ -102,21 +132,26 @@ class UNet(nn.Module):
 
 
 class UNetSIM(nn.Module):
-    """The network. `forward` maps [B, frames, Y, X] to [B, 1, scale * Y, scale * X]."""
+    """The network. `forward` maps [B, config.inputs, Y, X] to [B, 1, scale * Y, scale * X]."""
 
     def __init__(self, config: UNetSIMConfig) -> None:
         super().__init__()
-        frames, widths = config.frames, config.widths
+        self.config = config
+        frames, widths = config.inputs, config.widths
         self.clean = UNet(frames, frames, widths, scale=1, batch_norm=config.batch_norm) if config.cascade else None
         seen = 2 * frames if config.cascade else frames
         self.restore = UNet(seen, 1, widths, scale=config.scale, batch_norm=config.batch_norm)
+        # Orders are images of the specimen already: their sum is a first guess.
+        self.direct = nn.Conv2d(frames // SCALE**2, 1, 1) if config.periods_um else None
         self.apply(_start)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Restore a batch: [B, frames, Y, X] -> [B, 1, scale * Y, scale * X]."""
+        """Restore a batch: [B, config.inputs, Y, X] -> [B, 1, scale * Y, scale * X]."""
         if self.clean is not None:
             x = torch.cat([x, self.clean(x)], dim=1)
         restored: Tensor = self.restore(x)
+        if self.direct is not None:
+            restored = restored + self.direct(functional.pixel_shuffle(x, SCALE))
         return restored
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fluorsr.data.augment import Augmentation, SimFrames
+from fluorsr.data.augment import AnySimFrames, Augmentation
 from fluorsr.data.check import check_pairs
+from fluorsr.data.instruments import ANGLES
 from fluorsr.data.pair_patches import PairPatches
 from fluorsr.data.pairs import PairSet, open_pairs
 from fluorsr.data.patches import Patches, make_field
+from fluorsr.data.sim_orders import FLICKER
 from fluorsr.data.simulate import SimulationConfig
 from fluorsr.data.splits import split_pairs
 from fluorsr.errors import InputError
@@ -66,7 +69,18 @@ def open_source(recipe: Recipe, share: tuple[int, int], executor: Executor | Non
     return _simulated(recipe, recipe.data, share, executor)
 
 
+def _augmentation(config: SimulationConfig, jitter: float, *, orders: bool) -> Augmentation:
+    if config.frames == 1:
+        return Augmentation(gain=jitter, offset=jitter / 7)
+    # The target of raw frames has no background, so theirs is not varied.
+    if orders:
+        return Augmentation(gain=jitter, packed=config.scale)
+    frames = AnySimFrames(ANGLES, config.frames // ANGLES, whole=config.three_beams == 0)
+    return Augmentation(frames, gain=jitter, flicker=FLICKER)
+
+
 def _simulated(recipe: Recipe, config: SimulationConfig, share: tuple[int, int], executor: Executor | None) -> Source:
+    orders = recipe.model.get("periods_um") is not None
     batches = Patches(
         config,
         recipe.seed,
@@ -75,19 +89,16 @@ def _simulated(recipe: Recipe, config: SimulationConfig, share: tuple[int, int],
         recipe.pool,
         recipe.refresh,
         recipe.percentiles,
-        # Directions are drawn at random; of raw frames only the half turn keeps their order whatever they are.
-        Augmentation(
-            SimFrames((10.0, 70.0, 130.0), config.frames // 3) if config.frames > 1 else None,
-            gain=recipe.jitter,
-            offset=recipe.jitter / 7,
-        ),
+        _augmentation(config, recipe.jitter, orders=orders),
         share,
         executor,
+        orders,
     )
     full = {"size_px": min(FIELD_PX, config.size_px)}
     asked = [(config.model_copy(update=full), VALIDATION_SEED, i, recipe.percentiles, name)
              for name in config.structures for i in range(FIELDS)]  # fmt: skip
-    made = (executor.map if executor else map)(make_field, *zip(*asked, strict=True))
+    make = partial(make_field, orders=orders)
+    made = (executor.map if executor else map)(make, *zip(*asked, strict=True))
     pixel_um = float(np.mean(config.pixel_size_um))
     fields = [
         HeldOut(each[-1], torch.from_numpy(pixels), torch.from_numpy(target[0]), pixel_um / config.scale)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fluorsr.data.augment import ORIENTATIONS, Augmentation, Orientation, SimFrames
+from fluorsr.data.augment import ORIENTATIONS, AnySimFrames, Augmentation, Orientation, SimFrames
 from fluorsr.errors import InputError
 
 SIDE = 48
@@ -96,6 +96,34 @@ def test_orientations_that_would_lie_about_the_angles_are_refused() -> None:
         Augmentation(frames).orient(torch.zeros(15, 8, 8), torch.zeros(8, 8), Orientation(1))
     with pytest.raises(InputError, match="has 9 frames, its order describes 15"):
         Augmentation(frames).orient(torch.zeros(9, 8, 8), torch.zeros(8, 8), Orientation())
+
+
+@pytest.mark.parametrize("phases", [1, 3, 5])
+def test_frames_of_any_microscope_keep_each_directions_frames_together_in_even_steps(phases: int) -> None:
+    rng, frames = np.random.default_rng(2), AnySimFrames(3, phases)
+    senses, directions = set(), set()
+    for _ in range(64):
+        order = np.array(frames.draw(rng)).reshape(3, phases)
+        assert sorted(order.ravel()) == list(range(3 * phases))
+        assert all(len(set(row // phases)) == 1 for row in order)
+        steps = {tuple(np.diff(row) % phases) for row in order}
+        assert all(len(set(step)) < 2 and set(step) <= {1, phases - 1} for step in steps)
+        senses |= {step[:1] for step in steps}
+        directions.add(tuple(order[:, 0] // phases))
+    assert len(directions) == 6
+    assert len(senses) == (1 if phases == 1 else 2)
+
+
+def test_of_any_microscope_every_orientation_is_one_and_every_frame_has_its_light() -> None:
+    pixels = torch.ones(15, 8, 8)
+    augment = Augmentation(AnySimFrames(3, 5), flicker=0.05)
+    assert augment.orientations == ORIENTATIONS
+    lit, target = augment(pixels, pixels[:1], np.random.default_rng(1))
+    assert torch.equal(target, pixels[:1])
+    assert torch.equal(lit, lit[:, :1, :1].expand_as(lit))
+    assert 0.02 < float(lit[:, 0, 0].std()) < 0.1
+    with pytest.raises(InputError, match="has 9 frames, its order describes 15"):
+        augment(pixels[:9], pixels[:1], np.random.default_rng(1))
 
 
 def test_gain_and_offset_are_shared_and_noise_is_the_inputs_own() -> None:
