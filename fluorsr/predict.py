@@ -10,7 +10,7 @@ the number of threads can change a bit.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +39,7 @@ class Restored:
     nonfinite   NaN and infinite input pixels inside the region (replaced by the background before the model)
     saturated   output pixels clipped to the dtype's range
     diverged    output pixels the model made NaN or infinite
+    skipped     tiles that were empty
     """
 
     pixels: NDArray[Any]
@@ -46,6 +47,7 @@ class Restored:
     nonfinite: int
     saturated: int
     diverged: int
+    skipped: int = 0
 
 
 def available_threads() -> int:
@@ -83,24 +85,30 @@ def restore_region(
     dtype: str = "float32",
     batch: int = 1,
     seed: int = 0,
+    empty: Callable[[NDArray[Any]], bool] | None = None,
 ) -> Restored:
     """Restore the input pixels [y[0], y[1]) x [x[0], x[1]) of one plane (or of `spec.frames` raw frames).
 
     planes  one index per frame the restorer takes
     grid    of the whole image, axes (z, y, x) with z = 1
     dtype   uint8, uint16 or float32
+    empty   tells of a tile's input pixels [y, x] inside the image whether the model need not see them; where that holds
+            for every frame of a tile, the tile becomes FILL, the background
     """
     block = Box((0, y[0], x[0]), (1, y[1], x[1]))
     tiles = grid.tiles(block)
     _, rows, columns = tiles.source.slices
     frames = read_source(image, planes, y, x, grid)
-    restored = _restore_tiles(frames, tiles, restorer, grid, normalization, pool, batch, seed)
+    count = len(tiles.starts)
+    wanted = np.flatnonzero([empty is None or not _holds(empty, frames, tiles, grid, i) for i in range(count)])
+    restored = _restore_tiles(frames, tiles, wanted, restorer, grid, normalization, pool, batch, seed)
     _, sy, sx = grid.scale
     pixels = np.empty((1, (y[1] - y[0]) * sy, (x[1] - x[0]) * sx), dtype)
     counts = blend(restored, grid, tiles, block, pixels, multiply=normalization.scale, add=normalization.low)
     inside = (slice(y[0] - rows.start, y[1] - rows.start), slice(x[0] - columns.start, x[1] - columns.start))
     nonfinite = sum(_count_nonfinite(frame[inside]) for frame in frames)
-    return Restored(pixels[0], source_crc32c(frames), nonfinite, counts.saturated, counts.nonfinite)
+    counted = (nonfinite, counts.saturated, counts.nonfinite, count - len(wanted))
+    return Restored(pixels[0], source_crc32c(frames), *counted)
 
 
 def read_source(
@@ -122,6 +130,7 @@ def source_crc32c(frames: Sequence[NDArray[Any]]) -> int:
 def _restore_tiles(
     frames: list[NDArray[Any]],
     tiles: TileBlock,
+    wanted: NDArray[np.int64],
     restorer: Restorer,
     grid: Grid,
     normalization: Normalization,
@@ -129,15 +138,17 @@ def _restore_tiles(
     batch: int,
     seed: int,
 ) -> NDArray[np.float32]:
-    """Restore every tile of a block: float32 [tiles, 1, scale * T, scale * T], normalised."""
+    """Every tile of a block, float32 [tiles, 1, scale * T, scale * T], normalised: restored, or FILL if not wanted."""
     count = len(tiles.starts)
     _, height, width = grid.tile
     _, sy, sx = grid.scale
     restored = np.empty((count, 1, height * sy, width * sx), np.float32)
+    if len(wanted) < count:
+        restored.fill(FILL)
 
     def restore_batch(first: int) -> None:
-        stop = min(first + batch, count)
-        starts = tiles.starts[np.minimum(np.arange(first, first + batch), stop - 1)]  # a short batch repeats its last
+        chosen = wanted[first : first + batch]
+        starts = tiles.starts[np.pad(chosen, (0, batch - len(chosen)), mode="edge")]  # a short batch repeats its last
         cut = np.empty((len(frames), batch, 1, height, width), np.float32)
         for frame, out in zip(frames, cut, strict=True):
             extract(
@@ -153,11 +164,22 @@ def _restore_tiles(
             )
         batched = torch.from_numpy(cut[:, :, 0]).transpose(0, 1).contiguous()
         result = restorer.restore(batched, torch.from_numpy(starts[:, 1:].copy()), seed)
-        restored[first:stop] = result[: stop - first].cpu().numpy()
+        restored[chosen] = result[: len(chosen)].cpu().numpy()
 
-    for _ in pool.map(restore_batch, range(0, count, batch)):
+    for _ in pool.map(restore_batch, range(0, len(wanted), batch)):
         pass
     return restored
+
+
+def _holds(
+    empty: Callable[[NDArray[Any]], bool], frames: list[NDArray[Any]], tiles: TileBlock, grid: Grid, tile: int
+) -> bool:
+    """Does a rule hold for what each frame has inside a tile?"""
+    inside = tuple(
+        slice(max(0, int(start) - first), int(start) - first + length)
+        for start, first, length in zip(tiles.starts[tile][1:], tiles.source.start[1:], grid.tile[1:], strict=True)
+    )
+    return all(empty(frame[inside]) for frame in frames)
 
 
 def _count_nonfinite(pixels: NDArray[Any]) -> int:

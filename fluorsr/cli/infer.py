@@ -21,7 +21,13 @@ Text = typer.Option
 
 
 def infer(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="OME-Zarr (0.4, 0.5), zarr array, TIFF or OME-TIFF.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN",
+            help="OME-Zarr (0.4, 0.5), zarr array, TIFF or OME-TIFF; or the address of a zarr: s3://, gs://, https://.",
+        ),
+    ],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="OME-Zarr; or .tif for a small image.")],
     model: Annotated[
         str,
@@ -44,6 +50,21 @@ def infer(
     check_frames: Annotated[bool, Text(help="Look whether the frames are what was declared.")] = True,
     setting: Annotated[
         list[str] | None, Text("--set", metavar="KEY=VALUE", help="Option of a classical method: `iterations=20`.")
+    ] = None,
+    samples: Annotated[
+        int | None,
+        Text(help="Draw N samples of a diffusion model: OUT is their mean, OUT/deviation their standard deviation."),
+    ] = None,
+    tta: Annotated[
+        bool, Text("--tta", help="The mean over the 8 symmetries of the square; takes 8 times as long.")
+    ] = False,
+    skip_empty: Annotated[
+        str | None,
+        Text(
+            metavar="auto|COUNTS",
+            help="Leave out tiles in which no mean over 4 x 4 pixels is above so many counts: they become flat "
+            "background. auto: 6 noises of such a mean above the image's background. The rule is printed.",
+        ),
     ] = None,
     tile: Annotated[int | None, Text(help="Tile in input pixels. Default chosen.")] = None,
     overlap: Annotated[int | None, Text(help="Cross-fade between tiles. Default 0 where the model is exact.")] = None,
@@ -70,6 +91,9 @@ def infer(
     Everything has a default that needs no thought: `fluorsr-infer cells.ome.zarr restored.zarr`.
     Channels, slices and time points are restored plane by plane, tile by tile, without seams. A run that was
     killed goes on where it was with --resume. OUT keeps the pixel size, channel names and colours.
+
+    A diffusion model gives another image for every --seed. `--samples 8` shows what its images agree on, and where
+    they differ: open OUT/deviation beside OUT.
     """
     console = Console(stderr=True)
     if dry_run:
@@ -107,6 +131,9 @@ def infer(
                 frame_order=frame_order,
                 check_frames=check_frames,
                 options=parse_settings(setting),
+                samples=samples,
+                tta=tta,
+                skip_empty=skip_empty,
                 tile=tile,
                 overlap=overlap,
                 batch=batch,
@@ -161,13 +188,15 @@ def _print_summary(console: Console, done: told.Summary) -> None:
         ("model", f"{done.model} on {done.device}, {done.precision}"),
         ("input", sizes(done.input_shape)),
         ("output", f"{sizes(done.output_shape)}, {done.dtype}; pixels {size}"),
+        ("deviation", f"of {done.samples} samples, in {done.output}/deviation" if done.samples else ""),
         ("blocks", f"{done.blocks}{resumed}; tiles of {done.tile[0]} x {done.tile[1]}"),
         ("time", f"{done.seconds:.1f} s, of which {done.restore_seconds:.1f} s restoring"),
         ("speed", f"{done.megapixels_per_second:.3f} million input pixels a second"),
         ("NaN or infinite", f"{done.nonfinite_input} input pixels"),
         ("clipped", f"{done.saturated_output} output pixels"),
     ):
-        table.add_row(f"[bold]{what}[/]", value)
+        if value:
+            table.add_row(f"[bold]{what}[/]", value)
     console.print(table, highlight=False)
     for note in done.notes:
         console.print(f"[yellow]note:[/] {note}", soft_wrap=True, highlight=False)

@@ -10,9 +10,9 @@ Other codecs that zarr knows cannot claim more than 4 GiB (blosc, lz4) or take m
 
 from __future__ import annotations
 
-from zarr.abc.store import ByteRequest
+from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import LocalStore, WrapperStore
+from zarr.storage import WrapperStore
 
 from fluorsr.io.chunked import LARGEST_CHUNK_BYTES
 
@@ -20,8 +20,8 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 HEADER_BYTES = 18
 
 
-class BoundedStore(WrapperStore[LocalStore]):
-    """A local store whose chunks are refused where they claim more than LARGEST_CHUNK_BYTES."""
+class BoundedStore(WrapperStore[Store]):
+    """A store whose chunks are refused where they claim more than LARGEST_CHUNK_BYTES."""
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """The bytes of a key. Raises ValueError where they are a zstd frame that claims too much."""

@@ -81,7 +81,8 @@ def write_json(path: Path, content: Any) -> None:
 def put_in_place(finished: Path, path: Path, *, overwrite: bool) -> None:
     """Rename a finished file or folder to `path`.
 
-    What stood there is moved aside first and deleted last, and put back if the rename fails. Raises
+    A file replaces a file in one step; else what stood there is moved aside first and deleted last, and put back if the
+    rename fails. Raises
     OutputExistsError where something stands there and `overwrite` is not set, or where it is not an image that
     fluorsr recognises; StorageError where the disk refuses.
     """
@@ -90,6 +91,10 @@ def put_in_place(finished: Path, path: Path, *, overwrite: bool) -> None:
     if exists:
         check_replaceable(path, overwrite=overwrite)
     try:
+        if exists and path.is_file() and finished.is_file():
+            finished.replace(path)
+            sync_folder(path.parent)
+            return
         if exists:
             path.rename(aside)
         try:

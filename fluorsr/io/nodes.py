@@ -1,4 +1,4 @@
-"""Zarr groups and arrays on disk, told apart by their metadata documents; no array is opened here."""
+"""Zarr groups and arrays, on disk or at an address, told apart by their metadata documents; no array is opened here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fluorsr.errors import FormatError
+from fluorsr.errors import FormatError, StorageError
+from fluorsr.io.remote import RemotePath
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Node:
     document     the JSON that holds the attributes: zarr.json, or .zattrs of zarr 2
     """
 
-    path: Path
+    path: Path | RemotePath
     kind: str
     zarr_format: int
     attributes: dict[str, Any]
@@ -33,30 +34,41 @@ class Node:
         return ome if isinstance(ome, dict) else {}
 
 
-def read_node(path: Path) -> Node:
+def read_node(path: Path | RemotePath) -> Node:
     """Read the metadata of the node at a folder. Raises FormatError where it is not valid JSON."""
-    if (path / "zarr.json").is_file():
-        document = _read_json(path / "zarr.json")
+    document = _read_json(path / "zarr.json")
+    if document is not None:
         kind = document.get("node_type")
         if kind not in ("group", "array"):
             raise FormatError(f"{path / 'zarr.json'} is neither a group nor an array: node_type is {kind!r}")
         attributes = document.get("attributes")
         return Node(path, kind, 3, attributes if isinstance(attributes, dict) else {}, document)
     for kind, name in (("array", ".zarray"), ("group", ".zgroup")):
-        if (path / name).is_file():
-            _read_json(path / name)
-            attributes = _read_json(path / ".zattrs") if (path / ".zattrs").is_file() else {}
+        if _read_json(path / name) is not None:
+            attributes = _read_json(path / ".zattrs") or {}
             return Node(path, kind, 2, attributes, attributes)
     return Node(path, "", 0, {}, {})
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path | RemotePath) -> dict[str, Any] | None:
+    """A document; None where there is none."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        content = _read(path)
+        if content is None:
+            return None
+        document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path} is not valid JSON ({error}); the store is damaged, copy it again") from error
+    except StorageError:
+        raise
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}") from error
     if not isinstance(document, dict):
         raise FormatError(f"{path} must hold a JSON object, not {type(document).__name__}; the store is damaged")
     return document
+
+
+def _read(path: Path | RemotePath) -> bytes | None:
+    if isinstance(path, RemotePath):
+        return path.read()
+    return path.read_bytes() if path.is_file() else None

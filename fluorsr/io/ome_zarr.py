@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import zarr
 from zarr.storage import LocalStore
 
-from fluorsr.errors import FormatError, InputError, NotFoundError
+from fluorsr.errors import FormatError, InputError, NotFoundError, StorageError
 from fluorsr.image import READABLE_AXES, Image
 from fluorsr.io.bounded import BoundedStore
 from fluorsr.io.chunked import ChunkedArray
 from fluorsr.io.ngff_read import level_paths, read_channels, read_level
 from fluorsr.io.nodes import Node, read_node
+from fluorsr.io.remote import RemotePath, RemoteStore
 
 AXES_BY_RANK = {2: "yx", 3: "zyx", 4: "czyx", 5: "tczyx"}
 """Axes of an array that does not name them."""
@@ -23,15 +25,19 @@ PARENTS = 4
 
 
 class ZarrArray(ChunkedArray):
-    """A zarr array on disk, read chunk by chunk."""
+    """A zarr array on disk or at an address, read chunk by chunk."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | RemotePath) -> None:
         self.path = path
         super().__init__(str(path))
 
     def _open(self) -> Any:
+        path = self.path
+        store = RemoteStore(str(path)) if isinstance(path, RemotePath) else LocalStore(path, read_only=True)
         try:
-            return zarr.open_array(BoundedStore(LocalStore(self.path, read_only=True)), mode="r")
+            return zarr.open_array(BoundedStore(store), mode="r")
+        except StorageError:
+            raise
         except Exception as error:
             raise FormatError(
                 f"{self.path} cannot be opened as a zarr array: {error}; "
@@ -39,7 +45,7 @@ class ZarrArray(ChunkedArray):
             ) from error
 
 
-def open_ome_zarr(path: Path, *, level: int = 0) -> Image:
+def open_ome_zarr(path: Path | RemotePath, *, level: int = 0) -> Image:
     """Open the image at `path`: an OME-Zarr group, a group of series (the first is taken), or an array.
 
     An array inside an OME-Zarr image keeps its level's axes, sizes and channels. Raises NotFoundError, FormatError and
@@ -78,7 +84,8 @@ def _open_level(node: Node, level: int) -> Image:
 
 def _open_array(node: Node) -> Image:
     path = node.path.resolve()
-    for parent in list(path.parents)[:PARENTS]:
+    parents: Sequence[Path | RemotePath] = path.parents
+    for parent in parents[:PARENTS]:
         above = read_node(parent)
         if "multiscales" in above.ome:
             paths = [(above.path / p).resolve() for p in level_paths(above)]
@@ -117,6 +124,13 @@ def _not_an_image(node: Node) -> FormatError:
         return FormatError(f"{path} is a plate of many images; name one field of one well, for example {_field(node)}")
     if "well" in ome:
         return FormatError(f"{path} is a well of several fields; name one, for example {_field(node)}")
+    if isinstance(path, RemotePath):
+        what = (
+            "a zarr group without an OME-Zarr image's metadata"
+            if node.kind
+            else "no zarr group or array, or is not there"
+        )
+        return FormatError(f"{path} is {what}; give the address of an image, the folder that holds its zarr.json")
     if node.kind == "":
         return FormatError(f"{path} is a folder, but neither a zarr group nor a zarr array; name an image")
     inside = sorted(p.name for p in path.iterdir() if p.is_dir() and read_node(p).kind)
@@ -124,7 +138,7 @@ def _not_an_image(node: Node) -> FormatError:
     return FormatError(f"{path} is a zarr group without an OME-Zarr image's metadata{listed}")
 
 
-def _field(node: Node) -> Path:
+def _field(node: Node) -> Path | RemotePath:
     """The first field of a plate or well, as far as the metadata tell."""
     path = node.path
     plate, well = node.ome.get("plate"), node.ome.get("well")
@@ -138,5 +152,5 @@ def _field(node: Node) -> Path:
     return path / str(first.get("path", "0"))
 
 
-def _stem(path: Path) -> str:
+def _stem(path: Path | RemotePath) -> str:
     return path.name.removesuffix(".zarr").removesuffix(".ome")

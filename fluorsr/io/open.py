@@ -11,6 +11,7 @@ from fluorsr.errors import FormatError, InputError, NotFoundError
 from fluorsr.image import Image
 from fluorsr.io.disk import TIFF_MAGIC, check_replaceable
 from fluorsr.io.ome_zarr import open_ome_zarr
+from fluorsr.io.remote import RemotePath, place
 from fluorsr.io.tiff import open_tiff
 from fluorsr.io.tiff_writer import create_tiff
 from fluorsr.io.writer import ImageWriter, Layout
@@ -19,15 +20,20 @@ from fluorsr.io.zarr_writer import create_ome_zarr, reopen_ome_zarr
 TIFF_SUFFIXES = (".tif", ".tiff")
 
 
-def open_image(path: str | Path, *, level: int = 0) -> Image:
+def open_image(source: str | Path, *, level: int = 0) -> Image:
     """Open an image lazily: OME-Zarr 0.4 or 0.5, a bare zarr array, TIFF or OME-TIFF.
 
+    source   a path, or the address of a zarr: s3://, gs://, http:// or https:// (fluorsr.io.remote)
     level    resolution level of a multiscale image; 0 is the finest
 
-    Raises NotFoundError (path or level), FormatError (not an image, damaged) and InputError (an image fluorsr cannot
-    take: axes, dtype, empty). Nothing but metadata is read.
+    Raises NotFoundError (path or level), FormatError (not an image, damaged), InputError (an image fluorsr cannot take:
+    axes, dtype, empty) and StorageError (an address that does not answer). Nothing but metadata is read.
     """
-    path = _local(path)
+    path = place(source)
+    if isinstance(path, RemotePath):
+        if path.name.lower().endswith(TIFF_SUFFIXES):
+            raise InputError(f"{path}: only zarr is read from an address; download the TIFF first")
+        return open_ome_zarr(path, level=level)
     try:
         path.stat()
     except OSError as error:
@@ -62,7 +68,7 @@ def create_image(
 
     Raises OutputExistsError, StorageError (the disk refuses), InputError (the layout cannot be written).
     """
-    path = _local(path)
+    path = local(path)
     if os.path.lexists(path):
         check_replaceable(path, overwrite=overwrite)
     if path.suffix.lower() in TIFF_SUFFIXES:
@@ -75,7 +81,7 @@ def reopen_image(path: str | Path, layout: Layout) -> ImageWriter:
 
     Raises NotFoundError where it does not exist, FormatError where it differs from `layout`, InputError for a TIFF.
     """
-    path = _local(path)
+    path = local(path)
     if not path.exists():
         raise NotFoundError(f"{path} does not exist, so there is nothing to resume; leave out --resume")
     if path.is_file():
@@ -83,7 +89,12 @@ def reopen_image(path: str | Path, layout: Layout) -> ImageWriter:
     return reopen_ome_zarr(path, layout)
 
 
-def _local(path: str | Path) -> Path:
-    if "://" in str(path):
-        raise InputError(f"{path} is a web address; fluorsr reads and writes local paths: mount or copy it first")
-    return Path(path)
+def local(path: str | Path) -> Path:
+    """The path of an output. Raises InputError where it is an address."""
+    found = place(path)
+    if isinstance(found, RemotePath):
+        raise InputError(
+            f"{found} is an address, and fluorsr writes only to disks: nothing there would keep two runs apart or tell "
+            "which is newer; write to a local path, then copy it, as with `rclone copy` or `aws s3 sync`"
+        )
+    return found

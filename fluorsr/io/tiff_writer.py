@@ -2,12 +2,18 @@
 
 The file is laid out whole under a hidden name, each block is written into its rows, and `finish` gives the file its
 name. So memory stays flat and any process may write; but it has no levels, no record and no resuming.
+
+The hidden file is locked (flock) as long as its maker lives. What a killed run left is known by its free lock, and the
+next run with the same output removes it.
 """
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +21,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from fluorsr.errors import FluorsrError, InputError
+from fluorsr.errors import InputError
 from fluorsr.image import PlaneIndex
 from fluorsr.io.disk import hidden, put_in_place, storage_error
 from fluorsr.io.tiff_plain import PlainArray
@@ -37,8 +43,12 @@ def create_tiff(path: Path, layout: Layout, *, provenance: dict[str, Any], overw
             f"{path}: {size / 2**30:.1f} GiB of pixels are too many for a TIFF (at most "
             f"{LARGEST_BYTES / 2**30:.0f} GiB); write OME-Zarr instead: {path.with_suffix('.ome.zarr').name}"
         )
+    _sweep(path)
     partial = hidden(path, "partial")
+    lock = None
     try:
+        lock = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         tifffile.imwrite(
             partial,
             shape=shape,
@@ -56,15 +66,30 @@ def create_tiff(path: Path, layout: Layout, *, provenance: dict[str, Any], overw
                 os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
             os.fsync(file.fileno())
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        if lock is not None:
+            partial.unlink(missing_ok=True)
+            os.close(lock)
         raise storage_error(path, "creating the output", error) from error
-    return TiffWriter(path, partial, layout, offset, overwrite=overwrite)
+    return TiffWriter(path, partial, layout, offset, lock, overwrite=overwrite)
+
+
+def _sweep(path: Path) -> None:
+    """Remove the hidden files of runs that were killed while they wrote `path`."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????.partial"):
+        if not left.is_file():
+            continue
+        with suppress(OSError), left.open("rb") as file:  # its maker lives, or it was removed meanwhile
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 class TiffWriter:
     """An ImageWriter for one OME-TIFF."""
 
-    def __init__(self, path: Path, partial: Path, layout: Layout, offset: int, *, overwrite: bool) -> None:
+    def __init__(
+        self, path: Path, partial: Path, layout: Layout, offset: int, lock: int | None, *, overwrite: bool
+    ) -> None:
+        self._lock = lock
         self.path = path
         self.layout = layout
         self._partial = partial
@@ -73,6 +98,9 @@ class TiffWriter:
         planes = np.prod(layout.shape[:-2], dtype=np.int64)
         offsets = offset + plane * np.arange(planes, dtype=np.int64)
         self._array = PlainArray(partial, layout.shape, np.dtype(layout.dtype), offsets)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_lock": None}  # the maker's own
 
     def write(self, plane: PlaneIndex, y: int, x: int, pixels: NDArray[Any]) -> None:
         """See ImageWriter.write."""
@@ -111,9 +139,15 @@ class TiffWriter:
         """Give the file its name, replacing what stands there only if that was asked for."""
         try:
             put_in_place(self._partial, self.path, overwrite=self._overwrite)
-        except FluorsrError:
-            self._partial.unlink(missing_ok=True)
-            raise
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove the file unless it has its name already."""
+        self._partial.unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def _pwrite(file: int, data: bytes, offset: int) -> None:

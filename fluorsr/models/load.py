@@ -22,6 +22,7 @@ from fluorsr.models.reach import measure_module
 from fluorsr.models.samplers import find_sampler, levels
 from fluorsr.models.sim_network import SimNetwork, inner_spec
 from fluorsr.models.sr3 import SR3
+from fluorsr.models.symmetries import Symmetries
 from fluorsr.models.torchscript import TorchScriptFile, freeze
 from fluorsr.models.unet_sim import UNetSIM
 from fluorsr.models.weights import ZIP_MAGIC, Weights, is_pickle, read_weights
@@ -41,6 +42,7 @@ class LoadedModel:
     precision  "fp32" or "bf16"
     notes      lines to tell the user before a run
     steps, sampler   of a diffusion model's sampling; None for the others
+    tta        whether it is the mean over the eight symmetries of the square
     """
 
     spec: RestorerSpec
@@ -51,6 +53,13 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
     steps: int | None = None
     sampler: str | None = None
+    tta: bool = False
+
+    @property
+    def batch_limit(self) -> int | None:
+        """The most tiles at a time that the device's memory takes, once more did not fit."""
+        found: int | None = getattr(self.network, "batch_limit", None)
+        return found
 
     def restore(self, tiles: Tensor, origin: Tensor, seed: int) -> Tensor:
         """Restore a batch of tiles; see fluorsr.restorer.Restorer."""
@@ -67,6 +76,7 @@ def load(
     trust: bool = False,
     options: dict[str, Any] | None = None,
     pixel_size_um: float | None = None,
+    tta: bool = False,
 ) -> LoadedModel:
     """Load a model by the name of a shipped one, by path, or a classical method by its name.
 
@@ -76,11 +86,27 @@ def load(
     trust      run a TorchScript file though it is not on the user's trust list (fluorsr.models.trust)
     options    of a classical method (fluorsr.classical.registry); networks have none
     pixel_size_um   of the images to restore, which some classical methods and SIM networks must know
+    tta        test-time augmentation: the mean over the eight symmetries of the square (fluorsr.models.symmetries)
 
     A TorchScript file without our spec is measured: seconds, and told in the notes. Raises NotFoundError where there is
     no such model or file, ModelError where the file is not a model fluorsr can run, InputError for a wrong device, or
-    for steps and a sampler that there are not or that the model has no use for.
+    for steps and a sampler that there are not or that the model has no use for, and for tta of raw frames or samples.
     """
+    found = _load(model, device, precision, steps, sampler, options, pixel_size_um, trust=trust)
+    return replace(found, network=Symmetries(found.network), tta=True) if tta else found
+
+
+def _load(
+    model: str | Path,
+    device: str,
+    precision: str,
+    steps: int | None,
+    sampler: str | None,
+    options: dict[str, Any] | None,
+    pixel_size_um: float | None,
+    *,
+    trust: bool,
+) -> LoadedModel:
     if isinstance(model, str) and model in METHODS:
         if steps is not None or sampler is not None:
             raise InputError(f"{model} has no steps or sampler; {NO_STEPS}")

@@ -20,11 +20,14 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Network:
-    """A module as a Restorer. Safe to call from several threads: nothing is written after construction.
+    """A module as a Restorer. Safe to call from several threads.
+
+    Where the device's memory is too small for a batch it is halved, now and from then on, as often as it takes.
 
     module     maps [B, frames, Y, X] to [B, 1, scale * Y, scale * X]; already on `device` and in `precision`
     precision  fp32 or bf16: the dtype that the module takes; tiles and results are float32 whatever it is
     ordered    whether it is given its tiles in channels_last order
+    batch_limit   the most tiles at a time, once more did not fit; None before
     """
 
     def __init__(
@@ -39,27 +42,41 @@ class Network:
         self.spec = spec
         self.device = torch.device(device)
         self.precision = precision
+        self.batch_limit: int | None = None
         self._ordered = ordered
         self._forward: Callable[..., Tensor] = module
 
     def restore(self, tiles: Tensor, origin: Tensor, seed: int) -> Tensor:
         """Restore tiles [B, frames, Y, X] float32 to [B, 1, scale * Y, scale * X] float32, on the tiles' device.
 
-        Raises ModelError where the network's output breaks its spec, InputError where the device's memory is too small.
+        Raises ModelError where the network's output breaks its spec, InputError where the device's memory is too small
+        for a single tile.
         """
-        try:
-            with torch.inference_mode():
-                given = tiles.to(self.device, DTYPES[self.precision])
-                output = self._run(channels_last(given) if self._ordered else given.contiguous(), origin, seed)
-                if isinstance(output, Tensor) and self.precision != "fp32":
-                    output = output.float()
-                output = check_output(tiles, output).to(tiles.device, memory_format=torch.contiguous_format)
-        except torch.OutOfMemoryError as error:
-            batch, _, height, width = tiles.shape
-            raise InputError(
-                f"{self.device} has too little memory for {batch} tiles of {height} x {width}: try a smaller --tile "
-                "or --batch"
-            ) from error
+        while True:
+            size = min(len(tiles), self.batch_limit or len(tiles))
+            try:
+                parts = [
+                    self._restore(tiles[i : i + size], origin[i : i + size], seed) for i in range(0, len(tiles), size)
+                ]
+            except torch.OutOfMemoryError as error:
+                if size == 1:
+                    height, width = tiles.shape[2:]
+                    raise InputError(
+                        f"{self.device} has too little memory for one tile of {height} x {width}: try a smaller --tile"
+                    ) from error
+                self.batch_limit = min(size // 2, self.batch_limit or size)
+            else:
+                return parts[0] if len(parts) == 1 else torch.cat(parts)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()  # what the larger batch had, in pieces that do not fit the smaller
+
+    def _restore(self, tiles: Tensor, origin: Tensor, seed: int) -> Tensor:
+        with torch.inference_mode():
+            given = tiles.to(self.device, DTYPES[self.precision])
+            output = self._run(channels_last(given) if self._ordered else given.contiguous(), origin, seed)
+            if isinstance(output, Tensor) and self.precision != "fp32":
+                output = output.float()
+            output = check_output(tiles, output).to(tiles.device, memory_format=torch.contiguous_format)
         expected = self.spec.scale * tiles.shape[2]
         if output.shape[2] != expected:
             raise ModelError(

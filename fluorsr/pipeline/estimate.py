@@ -6,10 +6,10 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,17 @@ import numpy as np
 import torch
 
 from fluorsr.errors import InputError
-from fluorsr.image import Image
 from fluorsr.io.open import create_image, open_image
 from fluorsr.models.allocator import tune_allocator
-from fluorsr.models.load import LoadedModel, load
-from fluorsr.normalize import Normalization
-from fluorsr.pipeline.measure import before_run, restorer_of, view_of
-from fluorsr.pipeline.plan import Block, Plan, make_plan
-from fluorsr.pipeline.run import DEFAULT_MODEL, fit_channels
-from fluorsr.pipeline.select import select
-from fluorsr.pipeline.space import compressed_share, raw_bytes
-from fluorsr.pipeline.worker import BLOCKS_AT_ONCE, compute
+from fluorsr.models.load import load
+from fluorsr.pipeline.measure import restorer_of
+from fluorsr.pipeline.plan import Block, Plan
+from fluorsr.pipeline.prepare import Prepared, prepare
+from fluorsr.pipeline.run import DEFAULT_MODEL
+from fluorsr.pipeline.space import output_bytes, raw_bytes
+from fluorsr.pipeline.worker import BLOCKS_AT_ONCE
 from fluorsr.predict import available_threads, tile_pool
 from fluorsr.restorer import Restorer
-from fluorsr.tiling.grid import Box
 
 CALIBRATION_S = 20.0
 
@@ -83,6 +80,8 @@ def estimate(
     t: str | None = None,
     region: str | None = None,
     frames_axis: str | None = None,
+    samples: int | None = None,
+    tta: bool = False,
     tile: int | None = None,
     overlap: int | None = None,
     batch: int | None = None,
@@ -101,7 +100,6 @@ def estimate(
         raise InputError(f"workers {workers} must be at least 1")
     tune_allocator()
     stored = open_image(source, level=level)
-    pixel_size = stored.pixel_size_um.get("x")
     loaded = load(
         model,
         device=device,
@@ -109,31 +107,30 @@ def estimate(
         trust=trust,
         steps=steps,
         sampler=sampler,
-        pixel_size_um=pixel_size,
+        pixel_size_um=stored.pixel_size_um.get("x"),
+        tta=tta,
     )
-    series, image = view_of(stored, loaded, frames_axis, None, "angle")
-    plan = make_plan(
-        image,
-        loaded.spec,
-        select(image, channels, z, t, region),
+    prepared = prepare(
+        stored,
+        loaded,
+        channels=channels,
+        z=z,
+        t=t,
+        region=region,
+        frames_axis=frames_axis,
         tile=tile,
         overlap=overlap,
-        batch=batch or (1 if loaded.device == "cpu" else 8),
+        batch=batch,
         dtype=dtype,
         block=block,
+        samples=samples,
     )
-    normalizations = fit_channels(image, plan, loaded.spec)
+    plan = prepared.plan
     count = threads or available_threads()
     middle = plan.block(len(plan) // 2)
-    facts, _ = (
-        before_run(stored, image, series, loaded, middle.planes[:1], normalizations, threads=count, check=False)
-        if series
-        else ({}, [])
-    )
-    restorer = restorer_of(loaded, facts, middle.planes[0])
-    tiles = count_tiles(plan)
-    seconds, trial = _trial(image, loaded, restorer, plan, normalizations, tiles, count, calibration_s)
-    raw = raw_bytes(plan.layout)
+    prepared, _ = prepared.measured(middle.planes[:1], count, check=False)
+    tiles = plan.tiles
+    seconds, trial = _trial(prepared, middle, tiles, count, calibration_s)
     return Estimate(
         source=str(source),
         model=loaded.spec.name,
@@ -146,70 +143,50 @@ def estimate(
         tile=plan.grid.tile[1:],
         tiles=tiles,
         halo_overhead_percent=100 * (tiles * plan.grid.tile[1] * plan.grid.tile[2] / _input_pixels(plan) - 1),
-        output_bytes_raw=raw,
-        output_bytes=int(raw * compressed_share(image, plan)),
+        output_bytes_raw=sum(map(raw_bytes, plan.layouts)),
+        output_bytes=output_bytes(prepared.image, plan),
         memory_bytes=_peak_bytes(),
         seconds={n: seconds / n for n in sorted({1, workers})},
         trial=trial,
     )
 
 
-def count_tiles(plan: Plan) -> int:
-    """Tiles that all blocks compute together; rows times columns, since blocks and tiles both lie on grids."""
-    (y0, y1), (x0, x1) = plan.selection.y, plan.selection.x
-    by, bx = plan.block_input
-    rows = sum(plan.grid.tiles(Box((0, y, x0), (1, min(y + by, y1), x0 + 1))).counts[1] for y in range(y0, y1, by))
-    columns = sum(plan.grid.tiles(Box((0, y0, x), (1, y0 + 1, min(x + bx, x1)))).counts[2] for x in range(x0, x1, bx))
-    return rows * columns * int(np.prod(plan.output_planes(), dtype=np.int64))
-
-
-def _trial(
-    image: Image,
-    loaded: LoadedModel,
-    restorer: Restorer,
-    plan: Plan,
-    normalizations: dict[int, Normalization],
-    tiles: int,
-    threads: int,
-    longest_s: float,
-) -> tuple[float, str]:
-    """(seconds that the whole run would take here, what was timed)."""
-    frames, (_, height, width) = loaded.spec.frames, plan.grid.tile
-    batch = torch.rand(plan.batch, frames, height, width)
+def _trial(prepared: Prepared, middle: Block, tiles: int, threads: int, longest_s: float) -> tuple[float, str]:
+    """(seconds of the whole run here, what was timed): blocks from `middle` on, whose plane is measured."""
+    plan = prepared.plan
+    restorer = restorer_of(prepared.model, prepared.maker.facts, middle.planes[0])
+    batch = torch.rand(plan.batch, plan.frames, *plan.grid.tile[1:])
     origin = torch.zeros(plan.batch, 2, dtype=torch.int64)
     with tile_pool(threads) as pool:
         for _ in range(2):  # the first call is slower: memory is fetched, kernels are chosen
             began = time.perf_counter()
             list(pool.map(lambda seed: restorer.restore(batch, origin, seed), range(threads)))
-            tile_s = (time.perf_counter() - began) / threads / plan.batch
+            tile_s = (time.perf_counter() - began) / threads / plan.batch * (plan.samples or 1)
         if BLOCKS_AT_ONCE * tile_s * tiles / len(plan) > longest_s:
             return tile_s * tiles, f"{threads * plan.batch} tiles; reading and writing not counted"
-        with _blocks_here(image, loaded, restorer, plan, normalizations, pool) as work:
-            began, done, middle = time.perf_counter(), 0, len(plan) // 2
+        with _blocks_here(prepared, restorer, pool) as work:
+            began, done, first = time.perf_counter(), 0, len(plan) // 2
             with ThreadPoolExecutor(BLOCKS_AT_ONCE) as hands:
                 while done < len(plan) and time.perf_counter() - began < longest_s / 2:
-                    chosen = [plan.block((middle + done + i) % len(plan)) for i in range(BLOCKS_AT_ONCE)]
+                    chosen = [plan.block((first + done + i) % len(plan)) for i in range(BLOCKS_AT_ONCE)]
                     done += len(list(hands.map(work, chosen[: len(plan) - done])))
             spent = time.perf_counter() - began
     return spent / done * len(plan), f"{done} blocks in {spent:.1f} s"
 
 
 @contextmanager
-def _blocks_here(
-    image: Image,
-    loaded: LoadedModel,
-    restorer: Restorer,
-    plan: Plan,
-    normalizations: dict[int, Normalization],
-    pool: ThreadPoolExecutor,
-) -> Iterator[Any]:
+def _blocks_here(prepared: Prepared, restorer: Restorer, pool: ThreadPoolExecutor) -> Iterator[Callable[[Block], None]]:
     """A function that restores and writes one block as a worker does, to a place that is removed afterwards."""
+    maker = replace(prepared.maker, facts={})
     with tempfile.TemporaryDirectory(prefix="fluorsr-plan-") as folder:
-        writer = create_image(Path(folder) / "trial.zarr", plan.layout, provenance={})
+        writers = [
+            create_image(Path(folder) / f"trial{i}.zarr", layout, provenance={})
+            for i, layout in enumerate(maker.plan.layouts)
+        ]
 
         def work(block: Block) -> None:
-            pixels = compute(block, image, restorer, plan, normalizations, pool, 0, {}).pixels
-            writer.write(block.output, block.y_out, block.x_out, pixels)
+            for writer, pixels in zip(writers, maker.make(block, prepared.image, restorer, pool).images, strict=True):
+                writer.write(block.output, block.y_out, block.x_out, pixels)
 
         yield work
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib.metadata
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fluorsr.image import Image
 from fluorsr.io.ome_zarr import ZarrArray
+from fluorsr.io.remote import RemotePath, place
 from fluorsr.models.load import LoadedModel
-from fluorsr.normalize import Normalization
-from fluorsr.pipeline.plan import Plan, as_record
+from fluorsr.pipeline.block import Maker
+from fluorsr.pipeline.plan import as_record
 from fluorsr.tiling.blend import crc32c
 
 
@@ -21,12 +23,11 @@ def fingerprint(
     level: int,
     image: Image,
     loaded: LoadedModel,
-    plan: Plan,
-    normalizations: dict[int, Normalization],
+    maker: Maker,
     ngff: str,
-    seed: int,
 ) -> dict[str, Any]:
     """Everything that decides the output's bytes."""
+    normalizations = maker.normalizations
     return {
         "fluorsr": importlib.metadata.version("fluorsr"),
         "model": loaded.spec.name,
@@ -34,25 +35,30 @@ def fingerprint(
         "device": loaded.device.partition(":")[0],
         "precision": loaded.precision,
         **({"steps": loaded.steps, "sampler": loaded.sampler} if loaded.steps else {}),
-        "input": str(Path(source).resolve()),
-        "input_files": files_seen(Path(source), image),
+        **({"tta": True} if loaded.tta else {}),
+        "input": str(place(source).resolve()),
+        "input_files": files_seen(place(source), image),
         "level": level,
         "axes": image.axes,
         "shape": list(image.shape),
         "input_dtype": image.dtype.name,
         "normalization": {str(c): [n.low, n.high] for c, n in normalizations.items()},
         "normalization_sample": next(iter(normalizations.values())).sample,
-        "seed": seed,
+        **({"skip_empty": {str(c): asdict(rule) for c, rule in maker.empty.items()}} if maker.empty else {}),
+        "seed": maker.seed,
         "ngff": ngff,
-        **as_record(plan),
+        **as_record(maker.plan),
     }
 
 
-def files_seen(source: Path, image: Image) -> str:
+def files_seen(source: Path | RemotePath, image: Image) -> str:
     """CRC32C of the names, sizes and modification times of the files that hold an image's pixels.
 
-    Equal: nobody touched them. Different: they were changed, or only copied; their pixels tell (see damage.py).
+    Equal: nobody touched them. Different: they were changed, or only copied; their pixels tell (see damage.py). Of an
+    image at an address nothing can be seen so: empty.
     """
+    if isinstance(source, RemotePath):
+        return ""
     root = image.data.path if isinstance(image.data, ZarrArray) else source
     value = 0
     for name, size, modified_ns in _files(str(root)):

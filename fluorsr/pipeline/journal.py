@@ -1,8 +1,9 @@
 """The run's record: a zarr group `fluorsr` beside the data. Only the record says what is done.
 
     OUT.zarr/fluorsr/zarr.json     the run's fingerprint: everything that decides the output's bytes
-    OUT.zarr/fluorsr/blocks        int64 [rows, 5]: CRC32C of the block's pixels (-1: not done) and of the input pixels
-                                   it was made from, input pixels replaced, output pixels saturated and diverged;
+    OUT.zarr/fluorsr/blocks        int64 [rows, 5 to 7]: CRC32C of the block's pixels (-1: not done) and of the input
+                                   pixels it was made from, input pixels replaced, output pixels saturated and diverged;
+                                   where there is such a thing, CRC32C of the deviation's pixels and tiles left out;
                                    blocks of level 0 first, then those of the pyramid's tail (see places.py)
 
 Requirements it meets
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,41 +49,67 @@ class BlockFacts(NamedTuple):
     nonfinite: int = 0
     saturated: int = 0
     diverged: int = 0
+    deviation_crc32c: int = 0
+    skipped: int = 0
+
+
+COLUMNS = (
+    "crc32c",
+    "input_crc32c",
+    "nonfinite_input",
+    "saturated_output",
+    "nonfinite_output",
+    "deviation_crc32c",
+    "empty_tiles",
+)
+"""Names on disk of the facts, in their order."""
+
+ALWAYS = 5
+"""So many of them every record has."""
+
+DEVIATION, EMPTY = COLUMNS[ALWAYS:]
 
 
 class Journal:
     """The record of one run, open for reading and writing; `lease`, where set, is checked before each write."""
 
-    def __init__(self, group: Path, attributes: dict[str, Any], store: Any, rows: NDArray[np.int64]) -> None:
+    def __init__(self, group: Path, attributes: dict[str, Any], store: Any, rows: int) -> None:
         self.group = group
+        self.columns: list[str] = attributes["columns"]
         self.fingerprint: dict[str, Any] = attributes["fingerprint"]
         self.call: dict[str, Any] = attributes["call"]
         self.lease: Lease | None = None
         self._store = store
-        self._rows = rows
+        self._stored = [COLUMNS.index(name) for name in self.columns]
+        self._rows: NDArray[np.int64] = np.zeros((rows, len(COLUMNS)), np.int64)
+        self._rows[:, self._stored] = NOT_DONE if store is None else store.read().result()
         self._changed: set[int] = set()
         self._flushed = time.monotonic()
 
     @classmethod
-    def create(cls, output: Path, fingerprint: dict[str, Any], call: dict[str, Any], rows: int) -> Journal:
+    def create(
+        cls, output: Path, fingerprint: dict[str, Any], call: dict[str, Any], rows: int, extra: Sequence[str] = ()
+    ) -> Journal:
         """Start a record in the store `output`, which must exist, of that many rows.
 
-        `call` is what `infer` was called with, so that a repair can call it again.
+        call    what `infer` was called with, so that a repair can call it again
+        extra   columns beyond those of every record: DEVIATION, EMPTY
         """
         group = output / GROUP
+        columns = [*COLUMNS[:ALWAYS], *extra]
         try:
             group.mkdir()
-            store = ts.open(_array_spec(group, rows), create=True).result()
+            store = ts.open(_array_spec(group, rows, len(columns)), create=True).result()
         except (OSError, ValueError) as error:
             raise storage_error(group, "creating the run's record", error) from error
-        attributes = {"format": FORMAT, "fingerprint": fingerprint, "call": call, "columns": list(COLUMNS)}
+        attributes = {"format": FORMAT, "fingerprint": fingerprint, "call": call, "columns": columns}
         write_json(group / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})
-        return cls(group, attributes, store, store.read().result())
+        return cls(group, attributes, store, rows)
 
     @classmethod
     def in_memory(cls, rows: int) -> Journal:
         """The record of a run that writes none (a TIFF's): it counts, and nothing can be resumed from it."""
-        return cls(Path(), {"fingerprint": {}, "call": {}}, None, np.full((rows, len(COLUMNS)), NOT_DONE, np.int64))
+        return cls(Path(), {"fingerprint": {}, "call": {}, "columns": [*COLUMNS[:ALWAYS], EMPTY]}, None, rows)
 
     @classmethod
     def open(cls, output: Path) -> Journal:
@@ -102,7 +129,7 @@ class Journal:
             store = ts.open(
                 {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(group / "blocks") + "/"}}
             ).result()
-            return cls(group, attributes, store, store.read().result())
+            return cls(group, attributes, store, store.shape[0])
         except (OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, FormatError):
                 raise
@@ -133,10 +160,9 @@ class Journal:
     def facts(self, row: int) -> BlockFacts:
         return BlockFacts(row, *(int(value) for value in self._rows[row]))
 
-    def totals(self) -> tuple[int, int, int]:
-        """Replaced input pixels, saturated and diverged output pixels of all recorded blocks."""
-        nonfinite, saturated, diverged = (int(n) for n in self._rows[self.done, 2:].sum(axis=0))
-        return nonfinite, saturated, diverged
+    def totals(self) -> BlockFacts:
+        """The counts of all recorded blocks, added up; its row and checksums mean nothing."""
+        return BlockFacts(-1, *(int(n) for n in self._rows[self.done].sum(axis=0)))
 
     def record(self, facts: BlockFacts) -> None:
         """Note a finished row; `flush` makes it durable."""
@@ -146,7 +172,7 @@ class Journal:
     def forget(self, rows: Iterable[int]) -> None:
         """Note that rows are not done after all; `flush` makes it durable."""
         for row in rows:
-            self.record(BlockFacts(row, NOT_DONE, NOT_DONE, NOT_DONE, NOT_DONE, NOT_DONE))
+            self.record(BlockFacts(row, *[NOT_DONE] * len(COLUMNS)))
 
     def flush_when_due(self) -> None:
         """Flush where the last time is FLUSH_S ago."""
@@ -163,27 +189,24 @@ class Journal:
         try:
             for chunk in sorted(self._changed) if self._store is not None else ():
                 rows = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self)))
-                self._store[rows].write(self._rows[rows]).result()
+                self._store[rows].write(self._rows[rows, self._stored]).result()
         except (OSError, ValueError) as error:
             raise storage_error(self.group, "writing the run's record", error) from error
         self._changed.clear()
         self._flushed = time.monotonic()
 
 
-COLUMNS = ("crc32c", "input_crc32c", "nonfinite_input", "saturated_output", "nonfinite_output")
-
-
-def _array_spec(group: Path, rows: int) -> dict[str, Any]:
+def _array_spec(group: Path, rows: int, columns: int) -> dict[str, Any]:
     return {
         "driver": "zarr3",
         "kvstore": {"driver": "file", "path": str(group / "blocks") + "/"},
         "metadata": {
-            "shape": [rows, len(COLUMNS)],
+            "shape": [rows, columns],
             "data_type": "int64",
             "fill_value": NOT_DONE,
             "chunk_grid": {
                 "name": "regular",
-                "configuration": {"chunk_shape": [min(CHUNK, rows), len(COLUMNS)]},
+                "configuration": {"chunk_shape": [min(CHUNK, rows), columns]},
             },
             "dimension_names": ["row", "fact"],
             "codecs": [

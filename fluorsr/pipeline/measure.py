@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ REGION = 384
 """Side in pixels of the part that is measured: a second of work, and periods to a part in 10,000."""
 
 Facts = dict[str, Any]
+Place = Callable[[PlaneIndex], tuple[int, int]]
+"""Tells of a plane where the part of it begins that is measured."""
 
 
 def measurer(restorer: Restorer) -> MeasuringRestorer | None:
@@ -74,12 +77,13 @@ def before_run(
 
     Raises what `check_raw` and `measure_planes` raise.
     """
-    notes = check_raw(stored, frames, restorer, _some(planes)) if check else []
+    place = cache(lambda plane: strongest_place(image, plane))  # looked for once, by checks and measurements together
+    notes = check_raw(stored, frames, restorer, _some(planes), place) if check else []
     inside = measurer(restorer)
     if inside is None:
         return {}, notes
     with tile_pool(threads) as pool:
-        facts, more = measure_planes(image, planes, inside, normalizations, pool, done)
+        facts, more = measure_planes(image, planes, inside, normalizations, pool, place, done)
     return facts, [*notes, *more]
 
 
@@ -89,6 +93,7 @@ def measure_planes(
     restorer: MeasuringRestorer,
     normalizations: Mapping[int, Normalization],
     pool: ThreadPoolExecutor,
+    place: Place,
     done: Callable[[int], None] = lambda _: None,
 ) -> tuple[dict[PlaneIndex, Facts], list[str]]:
     """Measure every plane of an image with frames along q: facts by plane, and what the user should know.
@@ -98,7 +103,8 @@ def measure_planes(
     """
 
     def measure(plane: PlaneIndex) -> Facts | InputError:
-        frames, origin = strongest(image, plane, range(image.size("q")))
+        origin = place(plane)
+        frames = read_part(image, plane, range(image.size("q")), origin)
         fitted = normalizations[plane.c]
         try:
             return restorer.measure((frames - fitted.low) / fitted.scale, origin)
@@ -128,7 +134,9 @@ def measure_planes(
     ]
 
 
-def check_raw(stored: Image, frames: Frames, restorer: Restorer, planes: Sequence[PlaneIndex]) -> list[str]:
+def check_raw(
+    stored: Image, frames: Frames, restorer: Restorer, planes: Sequence[PlaneIndex], place: Place
+) -> list[str]:
     """Hold the raw frames of some planes against what was declared: notes on what could not be checked.
 
     Raises InputError, naming the plane and what was measured, where frames are blank, saturated or not finite, in
@@ -138,7 +146,7 @@ def check_raw(stored: Image, frames: Frames, restorer: Restorer, planes: Sequenc
     notes: dict[str, None] = {}
     for plane in planes:
         try:
-            note = _check_plane(image, frames, restorer, plane)
+            note = _check_plane(image, frames, restorer, plane, place(plane))
         except InputError as error:
             raise InputError(f"{_where(image, plane)}: {error}; --no-check-frames goes on all the same") from error
         if note:
@@ -146,8 +154,8 @@ def check_raw(stored: Image, frames: Frames, restorer: Restorer, planes: Sequenc
     return list(notes)
 
 
-def _check_plane(image: Image, frames: Frames, restorer: Restorer, plane: PlaneIndex) -> str:
-    pixels, _ = strongest(image, plane, range(frames.series))
+def _check_plane(image: Image, frames: Frames, restorer: Restorer, plane: PlaneIndex, place: tuple[int, int]) -> str:
+    pixels = read_part(image, plane, range(frames.series), place)
     order, optics, beams = frames.order, *_expected(image, restorer, frames.order)
     if order is None or optics is None:
         faults = faulty_frames(pixels)
@@ -191,24 +199,25 @@ def _some(planes: Sequence[PlaneIndex]) -> list[PlaneIndex]:
     return list(chosen)
 
 
-def strongest(image: Image, plane: PlaneIndex, frames: Sequence[int]) -> tuple[Tensor, tuple[int, int]]:
-    """The part of a plane whose stripes are strongest: float32 [F, Y, X] in counts, and its first pixel (y, x)."""
-    height, width = image.size("y"), image.size("x")
+def strongest_place(image: Image, plane: PlaneIndex) -> tuple[int, int]:
+    """First pixel (y, x) of the part of a plane whose stripes are strongest."""
 
     def starts(length: int) -> list[int]:
         room = max(0, length - REGION)
         return sorted({room // 2, room // 6, room - room // 6}, key=lambda start: abs(start - room // 2))
 
-    def read(q: int, y: int, x: int) -> Tensor:
-        pixels = image.read(plane._replace(q=q), slice(y, min(y + REGION, height)), slice(x, min(x + REGION, width)))
-        return torch.from_numpy(pixels.astype(np.float32))
+    def contrast(place: tuple[int, int]) -> float:
+        first, second = read_part(image, plane, (0, 1), place)
+        return float((first - second).nan_to_num().var())
 
-    places = [(y, x) for y in starts(height) for x in starts(width)]
-    differ = (
-        [float((read(0, y, x) - read(1, y, x)).nan_to_num().var()) for y, x in places] if len(places) > 1 else [0.0]
-    )
-    y, x = places[differ.index(max(differ))]
-    return torch.stack([read(q, y, x) for q in frames]), (y, x)
+    places = [(y, x) for y in starts(image.size("y")) for x in starts(image.size("x"))]
+    return max(places, key=contrast) if len(places) > 1 else places[0]
+
+
+def read_part(image: Image, plane: PlaneIndex, frames: Sequence[int], place: tuple[int, int]) -> Tensor:
+    """The part of a plane that begins at a place: float32 [F, Y, X] in counts."""
+    y, x = (slice(start, min(start + REGION, image.size(axis))) for start, axis in zip(place, "yx", strict=True))
+    return torch.stack([torch.from_numpy(image.read(plane._replace(q=q), y, x).astype(np.float32)) for q in frames])
 
 
 def _where(image: Image, plane: PlaneIndex) -> str:

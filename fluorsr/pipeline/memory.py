@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, Unpack, overload
 
@@ -12,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluorsr.errors import InputError
-from fluorsr.image import Image, PlaneIndex
+from fluorsr.image import Image
 from fluorsr.models.load import load
-from fluorsr.pipeline.measure import Facts, before_run, view_of
-from fluorsr.pipeline.plan import Plan, make_plan, whole
-from fluorsr.pipeline.run import DEFAULT_MODEL, fit_channels
-from fluorsr.pipeline.worker import compute
+from fluorsr.models.symmetries import Symmetries
+from fluorsr.pipeline.prepare import prepare
+from fluorsr.pipeline.run import DEFAULT_MODEL
 from fluorsr.predict import available_threads, tile_pool
 from fluorsr.restorer import Restorer
 
@@ -47,9 +43,11 @@ class Options(TypedDict, total=False):
     frame_order: str
     check_frames: bool
     options: dict[str, Any] | None
+    tta: bool
+    skip_empty: str | float | None
     tile: int | None
     overlap: int | None
-    batch: int
+    batch: int | None
     dtype: str
     threads: int | None
     trust: bool
@@ -86,9 +84,11 @@ def restore(
     frame_order: str = "angle",
     check_frames: bool = True,
     options: dict[str, Any] | None = None,
+    tta: bool = False,
+    skip_empty: str | float | None = None,
     tile: int | None = None,
     overlap: int | None = None,
-    batch: int = 1,
+    batch: int | None = None,
     dtype: str = "same",
     threads: int | None = None,
     trust: bool = False,
@@ -117,63 +117,43 @@ def restore(
             sampler=sampler,
             options=options,
             pixel_size_um=stored.pixel_size_um.get("x"),
+            tta=tta,
         )
-    restorer: Restorer = model
-    if samples is not None and (samples < 2 or not restorer.spec.stochastic):
-        raise InputError(
-            f"samples is {samples}; a deviation takes at least 2"
-            if samples < 2
-            else f"{restorer.spec.name} gives the same image for every seed; leave out samples"
-        )
-    series, image = view_of(stored, restorer, frames_axis, frames, frame_order)
-    plan = make_plan(
-        image,
-        restorer.spec,
-        whole(image),
+    elif tta:
+        model = Symmetries(model)
+    prepared = prepare(
+        stored,
+        model,
+        frames_axis=frames_axis,
+        frames=frames,
+        frame_order=frame_order,
         tile=tile,
         overlap=overlap,
         batch=batch,
         dtype=dtype,
+        samples=samples,
+        skip_empty=skip_empty,
+        seed=seed,
     )
-    normalizations = fit_channels(image, plan, restorer.spec)
-    facts: Mapping[PlaneIndex, Facts] = {}
     threads = threads or available_threads()
-    if series:
-        planes = plan.input_planes
-        facts, _ = before_run(
-            stored, image, series, restorer, planes, normalizations, threads=threads, check=check_frames
-        )
-    layout = plan.layout
-
-    def run(pool: ThreadPoolExecutor, plan: Plan, seed: int) -> NDArray[Any]:
-        pixels = np.empty((*plan.output_planes(), *layout.shape[-2:]), plan.layout.dtype)
-        for block in (plan.block(i) for i in range(len(plan))):
-            restored = compute(block, image, restorer, plan, normalizations, pool, seed, facts).pixels
-            height, width = restored.shape
-            pixels[block.output[:3]][block.y_out : block.y_out + height, block.x_out : block.x_out + width] = restored
-        return pixels.reshape(layout.shape)
-
-    def described(pixels: NDArray[Any]) -> Image:
-        return Image(pixels, layout.axes, layout.pixel_size_um, layout.translation_um, layout.channels, layout.name)
-
+    plan, layout = prepared.plan, prepared.plan.layout
+    prepared, _ = prepared.measured(plan.input_planes, threads, check=check_frames)
+    images = [np.empty((*plan.output_planes(), *layout.shape[-2:]), each.dtype) for each in plan.layouts]
     with tile_pool(threads) as pool:
-        if samples is None:
-            return described(run(pool, plan, seed))
-        unrounded = replace(plan, layout=replace(layout, dtype="float32"))
-        return _agree((run(pool, unrounded, seed + n) for n in range(samples)), layout.dtype, described)
-
-
-def _agree(images: Iterator[NDArray[Any]], dtype: str, described: Callable[[NDArray[Any]], Image]) -> Samples:
-    """Mean and standard deviation (of a sample: N - 1), one image at a time (Welford 1962)."""
-    mean: NDArray[Any] = np.zeros(())
-    squares: NDArray[Any] = np.zeros(())
-    count = 0
-    for count, pixels in enumerate(images, 1):
-        difference = pixels - mean
-        mean = mean + difference / count
-        squares = squares + difference * (pixels - mean)
-    deviation = np.sqrt(squares / (count - 1)).astype(np.float32)
-    if np.issubdtype(dtype, np.integer):
-        limits = np.iinfo(dtype)
-        mean = np.clip(np.rint(mean), limits.min, limits.max)
-    return Samples(described(mean.astype(dtype)), described(deviation))
+        for block in (plan.block(i) for i in range(len(plan))):
+            made = prepared.maker.make(block, prepared.image, model, pool)
+            for whole, part in zip(images, made.images, strict=True):
+                height, width = part.shape
+                whole[block.output[:3]][block.y_out : block.y_out + height, block.x_out : block.x_out + width] = part
+    found = [
+        Image(
+            pixels.reshape(each.shape),
+            each.axes,
+            each.pixel_size_um,
+            each.translation_um,
+            each.channels,
+            each.name,
+        )
+        for pixels, each in zip(images, plan.layouts, strict=True)
+    ]
+    return Samples(*found) if samples is not None else found[0]

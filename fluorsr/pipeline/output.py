@@ -3,6 +3,7 @@
 .OUT.zarr.1a2b3c4d.partial/        made here first; a killed run leaves it, and the next one removes it
     .lease                         so that it is known whether its maker lives
     OUT.zarr/                      renamed to its place with the lease in its record
+        deviation/                 where samples are drawn: their standard deviation, an OME-Zarr image of its own
 """
 
 from __future__ import annotations
@@ -16,19 +17,25 @@ from typing import Any
 from fluorsr.errors import InputError, NotFoundError, StorageError
 from fluorsr.io.disk import check_replaceable, exists_error, hidden, put_in_place, remove, storage_error
 from fluorsr.io.open import create_image, reopen_image
-from fluorsr.io.writer import ImageWriter
+from fluorsr.io.remote import RemotePath
+from fluorsr.io.tiff_writer import TiffWriter
+from fluorsr.io.writer import ImageWriter, Layout
+from fluorsr.pipeline.block import Maker
+from fluorsr.pipeline.journal import DEVIATION as DEVIATION_COLUMN
+from fluorsr.pipeline.journal import EMPTY as EMPTY_COLUMN
 from fluorsr.pipeline.journal import GROUP, Journal
 from fluorsr.pipeline.lease import NAME, Lease, is_dead, read_holder
 from fluorsr.pipeline.places import Places
 from fluorsr.pipeline.plan import Plan
 
+DEVIATION = "deviation"
 LEFT_BEHIND = re.compile(r"[0-9a-f]{8}\.(partial|replaced)")
 
 
 @contextmanager
 def opened_output(
     path: Path,
-    plan: Plan,
+    maker: Maker,
     ngff: str,
     fingerprint: dict[str, Any],
     call: dict[str, Any],
@@ -36,16 +43,23 @@ def opened_output(
     resume: bool,
     overwrite: bool,
     tell: Callable[[str], None],
-) -> Iterator[tuple[ImageWriter, Journal]]:
-    """The writer and the run's record, whose lease is held as long as the context lasts.
+) -> Iterator[tuple[tuple[ImageWriter, ...], Journal]]:
+    """The writers of the run's images and its record, whose lease is held as long as the context lasts.
 
-    A TIFF has no lease, and a record in memory: it is written under a name of its own and renamed at the end. Raises
-    InUseError where another run holds the output, and whatever creating or reopening it raises.
+    A TIFF has no lease, and a record in memory: it is written under a hidden name and renamed at the end, or removed
+    where the run fails. Raises InUseError where another run holds the output, and whatever creating or reopening it
+    raises.
     """
+    plan = maker.plan
     if path.suffix.lower() in (".tif", ".tiff"):
         if resume and path.exists():
             raise InputError(f"{path} is a TIFF, which is written in one piece and cannot be resumed; use --overwrite")
-        yield create_image(path, plan.layout, provenance=fingerprint, overwrite=overwrite), Journal.in_memory(len(plan))
+        writer = create_image(path, plan.layout, provenance=fingerprint, overwrite=overwrite)
+        assert isinstance(writer, TiffWriter)
+        try:
+            yield (writer,), Journal.in_memory(len(plan))
+        finally:
+            writer.discard()
         return
     if resume and path.exists():
         with Lease.take(_recorded(path) / GROUP, tell) as lease:
@@ -53,19 +67,21 @@ def opened_output(
             journal.check(fingerprint)
             journal.lease = lease
             sweep(path)
-            yield reopen_image(path, plan.layout), journal
+            yield _reopen(path, plan), journal
         return
     if path.exists():
         check_replaceable(path, overwrite=overwrite)
-    with _create(path, plan, ngff, fingerprint, call, overwrite=overwrite, tell=tell) as lease:
+    with _create(path, maker, ngff, fingerprint, call, overwrite=overwrite, tell=tell) as lease:
         sweep(path)
         journal = Journal.open(path)
         journal.lease = lease
-        yield reopen_image(path, plan.layout), journal
+        yield _reopen(path, plan), journal
 
 
-def check_apart(source: Path, output: Path) -> None:
+def check_apart(source: Path | RemotePath, output: Path) -> None:
     """Input and output must not lie within each other: writing one would change the other."""
+    if isinstance(source, RemotePath):
+        return
     inside, outside = source.resolve(), output.resolve()
     if inside == outside:
         raise InputError(f"input and output are the same: {source}; choose another output")
@@ -84,8 +100,9 @@ def sweep(path: Path) -> None:
         kind = LEFT_BEHIND.fullmatch(left.name[len(path.name) + 2 :])
         if kind and left.is_dir() and (kind[1] == "replaced" or _abandoned(left, path.name)):
             remove(left)
-    for left in (*path.glob(".*.partial"), *(path / GROUP).glob(".*.partial")):
-        left.unlink(missing_ok=True)
+    for folder in (path, path / GROUP, path / DEVIATION):
+        for left in folder.glob(".*.partial"):
+            left.unlink(missing_ok=True)
 
 
 def sweep_blocks(path: Path) -> None:
@@ -104,9 +121,18 @@ def _recorded(path: Path) -> Path:
     return path
 
 
+def images_of(path: Path, plan: Plan) -> list[tuple[Path, Layout]]:
+    """Where each image of a run lies: what is restored, and with samples their deviation."""
+    return list(zip((path, path / DEVIATION), plan.layouts, strict=False))
+
+
+def _reopen(path: Path, plan: Plan) -> tuple[ImageWriter, ...]:
+    return tuple(reopen_image(place, layout) for place, layout in images_of(path, plan))
+
+
 def _create(
     path: Path,
-    plan: Plan,
+    maker: Maker,
     ngff: str,
     fingerprint: dict[str, Any],
     call: dict[str, Any],
@@ -123,8 +149,10 @@ def _create(
     lease = Lease.take(staging)
     try:
         made = staging / path.name
-        create_image(made, plan.layout, ngff=ngff, provenance=fingerprint)
-        Journal.create(made, fingerprint, call, len(Places(plan.layout)))
+        for place, layout in images_of(made, maker.plan):
+            create_image(place, layout, ngff=ngff, provenance=fingerprint)
+        extra = [*([DEVIATION_COLUMN] if maker.plan.samples else []), *([EMPTY_COLUMN] if maker.empty else [])]
+        Journal.create(made, fingerprint, call, len(Places(maker.plan.layout)), extra)
         (staging / NAME).rename(made / GROUP / NAME)
         lease.folder = made / GROUP
         if (path / GROUP).is_dir():

@@ -8,7 +8,7 @@ output plane          one block = one task = one level-0 shard, written whole by
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from fluorsr.errors import InputError
 from fluorsr.image import AXES, Image, PlaneIndex
 from fluorsr.io.writer import Layout
 from fluorsr.restorer import RestorerSpec
-from fluorsr.tiling.grid import Grid
+from fluorsr.tiling.grid import Box, Grid
 
 DEFAULT_BLOCK = 2048
 DEFAULT_STRIDE = 512
@@ -57,13 +57,35 @@ class Block:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything about a run that does not need the data: the grid, the output's layout, and its blocks."""
+    """Everything about a run that does not need the data: the grid, the output's layout, and its blocks.
+
+    samples   how many are drawn of a stochastic model, whose mean and deviation are written; None: one restored image
+    """
 
     selection: Selection
     grid: Grid
     layout: Layout
     frames: int
     batch: int
+    samples: int | None = None
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """Of the images that the run writes: what is restored, and with samples their deviation."""
+        if self.samples is None:
+            return (self.layout,)
+        return self.layout, replace(self.layout, dtype="float32", name=f"{self.layout.name}, deviation")
+
+    @property
+    def tiles(self) -> int:
+        """Tiles that all blocks compute together; rows times columns, since blocks and tiles both lie on grids."""
+        (y0, y1), (x0, x1) = self.selection.y, self.selection.x
+        by, bx = self.block_input
+        rows = sum(self.grid.tiles(Box((0, y, x0), (1, min(y + by, y1), x0 + 1))).counts[1] for y in range(y0, y1, by))
+        columns = sum(
+            self.grid.tiles(Box((0, y0, x), (1, y0 + 1, min(x + bx, x1)))).counts[2] for x in range(x0, x1, bx)
+        )
+        return rows * columns * int(np.prod(self.output_planes(), dtype=np.int64))
 
     @property
     def block_input(self) -> tuple[int, int]:
@@ -121,6 +143,7 @@ def make_plan(
     batch: int = 1,
     dtype: str = "same",
     block: int | None = None,
+    samples: int | None = None,
 ) -> Plan:
     """Lay out a run over an image whose axis q, if any, holds the frames (see fluorsr.pipeline.frames).
 
@@ -128,6 +151,10 @@ def make_plan(
     """
     if batch < 1:
         raise InputError(f"batch {batch} must be at least 1")
+    if samples is not None and samples < 2:
+        raise InputError(f"samples is {samples}; a deviation takes at least 2")
+    if samples is not None and not spec.stochastic:
+        raise InputError(f"{spec.name} gives the same image for every seed; leave out samples")
     if image.size("q") != spec.frames:
         raise InputError(f"{spec.name} takes {spec.frames} frames, and the image has {image.size('q')} along q")
     block = _block_size(block, spec.scale)
@@ -141,7 +168,7 @@ def make_plan(
         scale=(1, spec.scale, spec.scale),
     )
     layout = _layout(image, spec, selection, _output_dtype(image, dtype), block)
-    return Plan(selection, grid, layout, spec.frames, batch)
+    return Plan(selection, grid, layout, spec.frames, batch, samples)
 
 
 def _block_size(block: int | None, scale: int) -> int:
@@ -261,4 +288,5 @@ def as_record(plan: Plan) -> dict[str, Any]:
         "z": list(chosen.z),
         "y": list(chosen.y),
         "x": list(chosen.x),
+        **({"samples": plan.samples} if plan.samples else {}),
     }

@@ -70,8 +70,8 @@ def probe(client: Client, job: Job, image: Image, tell: Callable[[str], None]) -
     Raises InputError with what each worker sees where one sees something else. Tells where their processors differ: the
     same model may then differ in the last bits from block to block.
     """
-    group = job.writer.path / GROUP
-    output = str(job.writer.path.resolve())
+    group = job.output / GROUP
+    output = str(job.output.resolve())
     sights = client.run(look, job.source, job.level, job.frames, output, on_error="return")
     sights = {worker: sight for worker, sight in sights.items() if not isinstance(sight, OSError)}  # it has left
     if not sights:
@@ -90,7 +90,7 @@ def probe(client: Client, job: Job, image: Image, tell: Callable[[str], None]) -
             + "\nuse paths on a disk that all of them share, and the same fluorsr everywhere"
         )
     kinds = sorted({sight.cpu for sight in sights.values()})
-    if len(kinds) > 1 and job.device == "cpu":
+    if len(kinds) > 1 and job.loading["device"] == "cpu":
         tell(f"the workers' processors differ ({', '.join(kinds)}): blocks may differ in their last bits between them")
 
 

@@ -27,6 +27,12 @@ def raw_bytes(layout: Layout) -> int:
     return planes * layout.itemsize * sum(y * x for y, x in level_sizes(layout.size("y"), layout.size("x")))
 
 
+def output_bytes(image: Image, plan: Plan) -> int:
+    """What a run's images will take on disk, compressed: about, and rather too much than too little."""
+    restored, *deviation = plan.layouts
+    return int(raw_bytes(restored) * compressed_share(image, plan)) + sum(raw_bytes(layout) for layout in deviation)
+
+
 def compressed_share(image: Image, plan: Plan) -> float:
     """What the output's codec leaves of the input's pixels, in the output's dtype: 0 to 1.
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fluorsr.image import Image
+from fluorsr.pipeline.journal import BlockFacts
 from fluorsr.restorer import RestorerSpec
 
 PIXEL_SIZE_TOLERANCE = 0.1
@@ -48,6 +49,8 @@ class Summary:
     megapixels_per_second: float
     notes: tuple[str, ...]
     repaired: tuple[str, ...] = ()
+    samples: int | None = None
+    tiles_skipped: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """A dict of plain JSON values."""
@@ -74,16 +77,16 @@ def warnings_before(image: Image, spec: RestorerSpec, dtype: str) -> list[str]:
     return notes
 
 
-def notes_after(dtype: str, totals: tuple[int, int, int]) -> list[str]:
-    nonfinite, saturated, diverged = totals
+def notes_after(dtype: str, totals: BlockFacts) -> list[str]:
+    """What a user should know of the restored image, by the counts of all blocks."""
     notes = []
-    if nonfinite:
-        notes.append(f"{nonfinite} NaN or infinite input pixels were taken as background")
-    if saturated:
+    if totals.nonfinite:
+        notes.append(f"{totals.nonfinite} NaN or infinite input pixels were taken as background")
+    if totals.saturated:
         notes.append(
-            f"{saturated} output pixels were clipped to the range of {dtype} "
+            f"{totals.saturated} output pixels were clipped to the range of {dtype} "
             "(a sharper image has higher peaks and deeper valleys); --dtype float32 keeps them"
         )
-    if diverged:
-        notes.append(f"the model made {diverged} NaN or infinite pixels: do not trust this output")
+    if totals.diverged:
+        notes.append(f"the model made {totals.diverged} NaN or infinite pixels: do not trust this output")
     return notes

@@ -12,28 +12,28 @@ import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any, NamedTuple
 
 from distributed import get_worker
+from numpy.typing import NDArray
 
 from fluorsr.errors import FluorsrError, InUseError
-from fluorsr.image import Image, PlaneIndex
+from fluorsr.image import Image
 from fluorsr.io.chunk_cache import with_chunk_cache
 from fluorsr.io.open import open_image
 from fluorsr.io.writer import Block as TailBlock
 from fluorsr.io.writer import ImageWriter
 from fluorsr.models.load import LoadedModel, load
-from fluorsr.normalize import Normalization
+from fluorsr.pipeline.block import Maker
 from fluorsr.pipeline.frames import Frames
 from fluorsr.pipeline.journal import GROUP, BlockFacts
 from fluorsr.pipeline.lease import read_holder
-from fluorsr.pipeline.measure import Facts, restorer_of
 from fluorsr.pipeline.places import Places
-from fluorsr.pipeline.plan import Block, Plan
-from fluorsr.predict import Restored, available_threads, restore_region, tile_pool
-from fluorsr.restorer import Restorer
+from fluorsr.pipeline.plan import Plan
+from fluorsr.predict import available_threads, tile_pool
 from fluorsr.tiling.blend import crc32c
 
 BLOCKS_AT_ONCE = 3
@@ -50,7 +50,8 @@ def open_frames(source: str, level: int, frames: Frames | None) -> Image:
 class Job:
     """A run, as a worker process is told of it.
 
-    normalizations   what was fitted, by input channel
+    writers          of the images that the run writes: what is restored, and with samples their deviation
+    loading          the options of fluorsr.models.load.load
     threads          tiles at a time in each worker; 0: as many as the worker has threads
     lease            the holder's name in the output's lease, without which no worker writes; None for a TIFF
     """
@@ -58,29 +59,30 @@ class Job:
     name: str
     source: str
     level: int
-    plan: Plan
-    writer: ImageWriter
+    maker: Maker
+    writers: tuple[ImageWriter, ...]
     model: str
-    device: str
-    precision: str
-    trust: bool
-    steps: int | None
-    sampler: str | None
-    normalizations: dict[int, Normalization]
-    seed: int
+    loading: Mapping[str, Any]
     threads: int
     frames: Frames | None = None
-    facts: Mapping[PlaneIndex, Facts] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
     lease: str | None = None
+
+    @property
+    def plan(self) -> Plan:
+        return self.maker.plan
+
+    @property
+    def output(self) -> Path:
+        return self.writers[0].path
 
 
 class Result(NamedTuple):
-    """What a task returns: small facts only, the pixels stay with the worker."""
+    """What a task returns: small facts only, the pixels stay with the worker. `note`: something to tell the user."""
 
     facts: BlockFacts
     pixels: int
     seconds: float
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,16 +107,7 @@ class Workshop:
         self.job = job
         self.places = Places(job.plan.layout) if job.lease else None
         self.image = image or open_frames(job.source, job.level, job.frames)
-        self.model = model or load(
-            job.model,
-            device=job.device,
-            precision=job.precision,
-            trust=job.trust,
-            steps=job.steps,
-            sampler=job.sampler,
-            options=dict(job.options),
-            pixel_size_um=self.image.pixel_size_um.get("x"),
-        )
+        self.model = model or load(job.model, **job.loading)
         self._slots = BoundedSemaphore(BLOCKS_AT_ONCE)
         self._closed = False
         self._open = ExitStack()
@@ -135,58 +128,48 @@ class Workshop:
                 raise RuntimeError(f"block {row} came after its run had ended")
             started = time.perf_counter()
             facts, pixels = self._restore(row) if row < len(self.job.plan) else self._build_tail(row)
-            return Result(facts, pixels, time.perf_counter() - started)
+            return Result(facts, pixels, time.perf_counter() - started, self._note())
+
+    def _note(self) -> str:
+        limit = self.model.batch_limit
+        if limit is None:
+            return ""
+        return (
+            f"{self.model.device} of {socket.gethostname()} has too little memory for batches of {self.job.plan.batch} "
+            f"tiles, so it takes {limit} at a time; on a GPU that may change the last bits of a pixel"
+        )
 
     def _restore(self, index: int) -> tuple[BlockFacts, int]:
         job = self.job
         block = job.plan.block(index)
-        restored = compute(block, self.image, self.model, job.plan, job.normalizations, self.pool, job.seed, job.facts)
+        made = job.maker.make(block, self.image, self.model, self.pool)
         self._check_lease()
-        job.writer.write(block.output, block.y_out, block.x_out, restored.pixels)
-        counts = (restored.nonfinite, restored.saturated, restored.diverged)
+        for writer, image in zip(job.writers, made.images, strict=True):
+            writer.write(block.output, block.y_out, block.x_out, image)
+        met = made.met
+        counts = {name: getattr(met, name) for name in ("nonfinite", "saturated", "diverged", "skipped")}
         pixels = (block.y[1] - block.y[0]) * (block.x[1] - block.x[0])
-        return BlockFacts(index, crc32c(restored.pixels), restored.source, *counts), pixels
+        return BlockFacts(index, input_crc32c=met.source, **_checksums(made.images), **counts), pixels
 
     def _build_tail(self, row: int) -> tuple[BlockFacts, int]:
         assert self.places is not None  # a TIFF has no tail
         place = self.places[row]
         self._check_lease()
-        pixels = self.job.writer.build_tail(place.level, TailBlock(place.plane, place.y[0], place.x[0]))
-        return BlockFacts(row, crc32c(pixels)), 0
+        block = TailBlock(place.plane, place.y[0], place.x[0])
+        built = tuple(writer.build_tail(place.level, block) for writer in self.job.writers)
+        return BlockFacts(row, **_checksums(built)), 0
 
     def _check_lease(self) -> None:
         """A worker that outlives its coordinator must not write into the output of the next run."""
         if self.job.lease is None:
             return
-        holder = read_holder(self.job.writer.path / GROUP)
+        holder = read_holder(self.job.output / GROUP)
         if holder is None or holder.holder != self.job.lease:
-            raise InUseError(f"{self.job.writer.path} is no longer held by this run, so its worker writes nothing more")
+            raise InUseError(f"{self.job.output} is no longer held by this run, so its worker writes nothing more")
 
 
-def compute(
-    block: Block,
-    image: Image,
-    restorer: Restorer,
-    plan: Plan,
-    normalizations: Mapping[int, Normalization],
-    pool: ThreadPoolExecutor,
-    seed: int,
-    facts: Mapping[PlaneIndex, Facts],
-) -> Restored:
-    """The pixels of one block; in memory and out of core alike."""
-    return restore_region(
-        image,
-        block.planes,
-        block.y,
-        block.x,
-        restorer_of(restorer, facts, block.planes[0]),
-        plan.grid,
-        normalizations[block.planes[0].c],
-        pool,
-        dtype=plan.layout.dtype,
-        batch=plan.batch,
-        seed=seed,
-    )
+def _checksums(images: tuple[NDArray[Any], ...]) -> dict[str, int]:
+    return dict(zip(("crc32c", "deviation_crc32c"), map(crc32c, images), strict=False))
 
 
 _workshops: dict[str, Workshop] = {}

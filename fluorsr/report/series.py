@@ -22,7 +22,7 @@ from fluorsr.data.sim_frames import FrameOrder, check_frames, phase_step_errors_
 from fluorsr.errors import InputError
 from fluorsr.image import Image, PlaneIndex
 from fluorsr.pipeline.frames import find_frames
-from fluorsr.pipeline.measure import strongest
+from fluorsr.pipeline.measure import read_part, strongest_place
 from fluorsr.report.figures import BACKGROUND, INK, new_figure, save_png
 
 FIRST, SECOND = "#ffb000", "#4ac8ff"
@@ -86,7 +86,8 @@ def describe_series(
     if found is None or found.order is None:
         raise InputError(f"{angles} angles and {phases} phases are no series: give at least 2 and 3")
     as_stored = replace(found, chosen=tuple(range(found.series))).view(image)
-    pixels, _ = strongest(as_stored, plane or PlaneIndex(), range(found.series))
+    plane = plane or PlaneIndex()
+    pixels = read_part(as_stored, plane, range(found.series), strongest_place(as_stored, plane))
     arranged, count, fault = found.order.arrange(pixels), beams or (3 if phases >= 5 else 2), ""
     try:
         check_frames(pixels, found.order, optics, beams=count)

@@ -74,6 +74,13 @@ def test_tiff_and_zarr_hold_the_same_pixels(command: Command, image: Path, small
     assert fluorsr.open(tmp_path / "out.tif").pixel_size_um["x"] == pytest.approx(0.04)
 
 
+def test_what_is_left_out_is_told(command: Command, image: Path, small_model: Path, tmp_path: Path) -> None:
+    words = (image, tmp_path / "out.zarr", "--model", small_model, "--skip-empty", "1000", "--tta")
+    shown = " ".join(command("fluorsr-infer", *words).split())
+    assert "no mean over 4 x 4 pixels above 1000 counts (as given)" in shown
+    assert "2 of 2 tiles were empty" in shown
+
+
 def test_another_pixel_size_is_told_with_both_sizes(command: Command, image: Path, tmp_path: Path) -> None:
     shown = command("fluorsr-infer", image, tmp_path / "out.zarr")
     assert "pixels are 80.0 nm, edsr-confocal-sted-x2 was trained at 60.0 nm" in " ".join(shown.split())
@@ -133,5 +140,5 @@ def test_a_real_image_as_tiff_and_as_ome_zarr(command: Command, tmp_path: Path) 
 
 def test_help_teaches(command: Command) -> None:
     shown = command("fluorsr-infer", "--help")
-    for words in ("--resume", "--region", "Everything has a default", "OME-Zarr"):
+    for words in ("--resume", "--region", "Everything has a default", "OME-Zarr", "--samples", "--tta", "--skip-empty"):
         assert words in shown

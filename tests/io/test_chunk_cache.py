@@ -21,7 +21,7 @@ from fluorsr.io.chunk_cache import LARGE_PX, ChunkCache, chunk_sides, with_chunk
 from fluorsr.io.chunked import ChunkedArray
 from fluorsr.io.open import open_image
 from fluorsr.pipeline.plan import make_plan, whole
-from fluorsr.pipeline.run import chunk_order
+from fluorsr.pipeline.rows import chunk_order
 from fluorsr.restorer import RestorerSpec
 
 PIXELS = np.arange(3 * 20 * 30, dtype=np.uint16).reshape(3, 20, 30)

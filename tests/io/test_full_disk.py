@@ -166,3 +166,33 @@ def test_metadata_are_replaced_whole(tmp_path: Path) -> None:
         write_json(tmp_path / "a.json", {"a": float("nan")})
     assert (tmp_path / "a.json").read_text() == '{\n "a": 1\n}'
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from fluorsr.image import PlaneIndex
+from fluorsr.io.open import create_image
+from fluorsr.io.writer import Layout
+writer = create_image(sys.argv[1], Layout("yx", (64, 64), "uint8", block=(64, 64)), provenance={}, overwrite=True)
+writer.write(PlaneIndex(), 0, 0, np.ones((64, 64), np.uint8))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_tiff_whose_maker_was_killed_has_no_name_and_the_next_run_sweeps_it(tmp_path: Path) -> None:
+    out, layout = tmp_path / "out.tif", Layout("yx", (64, 64), "uint8", block=(64, 64))
+    out.write_bytes(b"II*\0what stood there")
+    subprocess.run([sys.executable, "-c", KILLED, str(out)], check=False)
+    (left,) = tmp_path.glob(".out.tif.*.partial")
+    assert out.read_bytes() == b"II*\0what stood there"
+    living = create_image(out, layout, provenance={}, overwrite=True)
+    (mine,) = tmp_path.glob(".out.tif.*.partial")
+    assert mine != left
+    other = create_image(out, layout, provenance={}, overwrite=True)
+    assert len(list(tmp_path.glob(".out.tif.*.partial"))) == 2  # a living maker's is kept
+    living.write(PlaneIndex(), 0, 0, np.full((64, 64), 7, np.uint8))
+    living.finish()
+    other.discard()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.tif"]
+    assert (open_image(out).to_numpy() == 7).all()

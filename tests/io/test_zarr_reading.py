@@ -292,8 +292,8 @@ def test_paths_that_are_no_image(tmp_path: Path, make_ome: Any) -> None:
         open_image(tmp_path / "a.txt")
     with pytest.raises(NotFoundError, match="does not exist"):
         open_image(tmp_path / "a.txt" / "0")
-    with pytest.raises(InputError, match="is a web address"):
-        open_image("s3://bucket/img.zarr")
+    with pytest.raises(InputError, match="is an address that fluorsr does not read"):
+        open_image("ftp://host/img.zarr")
     data = pixels(8, 8)
     path = make_ome([data], "yx")
     np.testing.assert_array_equal(whole(open_image(path / "zarr.json"))[0], data)

@@ -17,7 +17,7 @@ from fluorsr.cli.main import main
 from fluorsr.errors import StorageError
 from fluorsr.image import Image
 from fluorsr.io.writer import Layout
-from fluorsr.pipeline.estimate import count_tiles, estimate
+from fluorsr.pipeline.estimate import estimate
 from fluorsr.pipeline.plan import Selection, make_plan, whole
 from fluorsr.pipeline.run import infer
 from fluorsr.pipeline.space import compressed_share, raw_bytes
@@ -62,7 +62,7 @@ def test_tiles_are_counted_as_blocks_will_cut_them(shape: tuple[int, int]) -> No
     plan = make_plan(image, spec, chosen, block=96)
     blocks = [plan.block(i) for i in range(len(plan))]
     boxes = [Box((0, b.y[0], b.x[0]), (1, b.y[1], b.x[1])) for b in blocks]
-    assert count_tiles(plan) == sum(len(plan.grid.tiles(box).starts) for box in boxes)
+    assert plan.tiles == sum(len(plan.grid.tiles(box).starts) for box in boxes)
 
 
 def test_bytes_of_all_levels() -> None:

@@ -20,9 +20,10 @@ def test_what_is_flushed_is_found_again_and_what_is_not_is_not(tmp_path: Path) -
     journal.record(BlockFacts(4, 1, 1, 1, 1, 1))
     again = Journal.open(tmp_path)
     assert list(np.flatnonzero(again.done)) == [3, CHUNK + 9]
-    assert again.facts(3) == (3, 0xFFFFFFFF, 11, 5, 6, 7)
+    assert again.facts(3) == BlockFacts(3, 0xFFFFFFFF, 11, 5, 6, 7)
     assert again.facts(CHUNK + 9).crc32c == 0  # a CRC of 0 is not "not done"
-    assert again.totals() == (6, 7, 8)
+    totals = again.totals()
+    assert (totals.nonfinite, totals.saturated, totals.diverged) == (6, 7, 8)
 
 
 def test_the_record_is_an_ordinary_zarr_group(tmp_path: Path) -> None:

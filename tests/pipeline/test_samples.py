@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,10 +15,18 @@ from fluorsr.errors import InputError
 from fluorsr.models.reach import measure_module
 from fluorsr.models.sr3 import SR3, SR3Config
 from fluorsr.models.weights import save_weights
+from fluorsr.pipeline.estimate import estimate
+from fluorsr.pipeline.summary import Progress
 from fluorsr.restorer import RestorerSpec
 
 IMAGE = np.random.default_rng(1).integers(100, 900, (60, 70)).astype(np.uint16)
 USUAL = {"device": "cpu", "precision": "fp32"}
+
+
+def contents(store: Path) -> dict[str, str]:
+    """Every file below a store, and the hash of its bytes."""
+    files = sorted(path for path in store.rglob("*") if path.is_file())
+    return {str(path.relative_to(store)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +82,64 @@ def test_samples_of_what_does_not_vary_are_refused(model) -> None:
         fluorsr.restore(IMAGE, model, samples=1, **USUAL)
     with pytest.raises(InputError, match="it restores in one step; leave out --steps and --sampler"):
         fluorsr.restore(IMAGE, steps=4, **USUAL)
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory) -> Path:
+    """[40, 270] uint16: five blocks of 128 output pixels, with level 1 beside level 0."""
+    path = tmp_path_factory.mktemp("input") / "plane.zarr"
+    zarr.save(str(path), np.random.default_rng(2).integers(100, 900, (40, 270)).astype(np.uint16))
+    return path
+
+
+DRAWN = {"samples": 2, "seed": 5, "tile": 112, "threads": 1, **USUAL}
+
+
+def test_mean_and_deviation_are_two_images_whatever_the_block(model, plane, tmp_path) -> None:
+    found = fluorsr.restore(fluorsr.open(plane), model, **DRAWN)
+    for block in (128, 256):
+        out = tmp_path / f"{block}.zarr"
+        summary = fluorsr.infer(plane, out, model=model, block=block, **DRAWN)
+        assert summary.samples == 2
+        mean, deviation = fluorsr.open(out), fluorsr.open(out / "deviation")
+        assert (mean.dtype, deviation.dtype, deviation.axes) == (np.uint16, np.float32, "yx")
+        np.testing.assert_array_equal(mean.to_numpy(), found.mean.data)
+        np.testing.assert_array_equal(deviation.to_numpy(), found.deviation.data)
+        assert fluorsr.open(out / "deviation", level=1).size("x") == 270
+        assert fluorsr.verify(out).complete
+
+
+def test_interrupted_samples_are_resumed_and_damage_to_either_image_is_mended(model, plane, tmp_path) -> None:
+    options = {"model": model, "block": 128, **DRAWN}
+    fluorsr.infer(plane, tmp_path / "whole.zarr", **options)
+    undisturbed = contents(tmp_path / "whole.zarr")
+
+    def stop(at: Progress) -> None:
+        if at.stage == "restore" and at.done >= 2:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out.zarr"
+    with pytest.raises(KeyboardInterrupt):
+        fluorsr.infer(plane, out, progress=stop, **options)
+    with pytest.raises(InputError, match="samples: was 2, now 4"):
+        fluorsr.infer(plane, out, resume=True, **{**options, "samples": 4})
+    fluorsr.infer(plane, out, resume=True, **options)
+    assert contents(out) == undisturbed
+    for name in ("0/c/0/3", "deviation/0/c/0/4", "deviation/1/c/0/1"):
+        (out / name).unlink()
+        damage = fluorsr.verify(out)
+        assert len(damage.faults) == 1
+        assert damage.faults[0].startswith("the deviation: ") == name.startswith("deviation")
+        assert fluorsr.verify(out, repair=True).complete
+        assert contents(out) == undisturbed
+
+
+def test_samples_need_a_place_for_two_images(model, plane, tmp_path) -> None:
+    with pytest.raises(InputError, match="no place for the deviation of samples beside their mean; name an OME-Zarr"):
+        fluorsr.infer(plane, tmp_path / "out.tif", model=model, samples=2)
+
+
+def test_plan_counts_every_sample(model, plane) -> None:
+    one, four = (estimate(plane, model=model, samples=n, calibration_s=0, **USUAL) for n in (None, 4))
+    assert four.output_bytes_raw == 3 * one.output_bytes_raw  # uint16, and float32 beside it
+    assert four.seconds[1] > 2 * one.seconds[1]

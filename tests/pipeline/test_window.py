@@ -15,13 +15,13 @@ from distributed import Client, LocalCluster, get_worker
 
 import fluorsr
 import fluorsr.pipeline.window as module
-import fluorsr.pipeline.worker as worker_module
 from fluorsr.errors import BlocksFailedError, InUseError, StorageError
+from fluorsr.pipeline.block import Made, Maker
 from fluorsr.pipeline.journal import BlockFacts
+from fluorsr.pipeline.plan import Block
 from fluorsr.pipeline.run import infer
 from fluorsr.pipeline.window import MOST_FAILURES, TRIES, Window
 from fluorsr.pipeline.worker import Failure, Result
-from fluorsr.predict import Restored
 
 
 @pytest.fixture
@@ -158,14 +158,14 @@ def test_a_run_with_a_failing_block_is_resumed_to_the_same_pixels(
     pixels = np.random.default_rng(0).poisson(200, (100, 200)).astype(np.uint16)
     zarr.create_array(tmp_path / "in.zarr", data=pixels, chunks=(64, 64))
     infer(tmp_path / "in.zarr", tmp_path / "whole.zarr", model=small_model, block=64)
-    compute = worker_module.compute
+    make = Maker.make
 
-    def failing(block: worker_module.Block, *others: object) -> Restored:
+    def failing(maker: Maker, block: Block, *others: object) -> Made:
         if block.index == 9:
             raise OSError(errno.EIO, "Input/output error")
-        return compute(block, *others)  # type: ignore[arg-type]
+        return make(maker, block, *others)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(worker_module, "compute", failing)
+    monkeypatch.setattr(Maker, "make", failing)
     with pytest.raises(BlocksFailedError, match=r"1 blocks failed.*\n  block 9 \(t 0.*y 64:128, x 128:192\).*OSError"):
         infer(tmp_path / "in.zarr", tmp_path / "out.zarr", model=small_model, block=64)
     monkeypatch.undo()
