@@ -32,6 +32,7 @@ from fluorsr.metrics.fit import fit_intensity
 from fluorsr.metrics.frc import frc
 from fluorsr.metrics.psnr import psnr
 from fluorsr.metrics.ssim import ssim
+from fluorsr.models.sim_network import SimNetwork
 from fluorsr.models.zoo_index import zoo
 from fluorsr.report.figures import BACKGROUND, INK, Panel, draw_panel, new_figure, save_png, scale_bar
 
@@ -123,9 +124,12 @@ def restored(field: Field, models: list[str], optics: SimOptics) -> dict[str, Te
     }
     image = Image(field.camera.numpy(), "qyx", {"y": CAMERA_UM, "x": CAMERA_UM})
     for model in models:
-        frames = fluorsr.load(model).spec.frames
+        loaded = fluorsr.load(model, pixel_size_um=CAMERA_UM)
+        network, frames = loaded.network, loaded.spec.frames
+        if isinstance(network, SimNetwork) and field.conventional is not None and frames < len(field.camera):
+            network = network.calibrated(field.parameters.wave_per_um)
         result = fluorsr.restore(
-            image, model, frames_axis="q", frames=SUBSETS[frames], check_frames=False, dtype="float32"
+            image, network, frames_axis="q", frames=SUBSETS[frames], check_frames=False, dtype="float32"
         )
         images[model] = torch.from_numpy(result.to_numpy())
     if field.conventional is not None:

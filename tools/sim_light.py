@@ -22,14 +22,15 @@ from fluorsr.classical.sim_orders import SimOptics
 from fluorsr.classical.sim_parameters import SimParameters, estimate_parameters
 from fluorsr.classical.sim_support import sim_support
 from fluorsr.classical.wiener_sim import WienerSim
+from fluorsr.data.scene import KEPT_FRAMES
 from fluorsr.data.simulate import Field, configure, simulate_pair
 from fluorsr.evaluate.cases import TEST_SEED
 from fluorsr.evaluate.restore import restore_field
 from fluorsr.metrics.fit import fit_intensity
 from fluorsr.metrics.frc import frc
 from fluorsr.metrics.psnr import psnr
+from fluorsr.models.sim_network import SimNetwork
 from fluorsr.models.zoo_index import zoo
-from fluorsr.optics.illumination import even_directions
 from fluorsr.report.figures import BACKGROUND, FAINT, INK, new_figure, save_png
 
 LEVELS = (1000.0, 300.0, 100.0, 30.0, 10.0, 4.0)
@@ -39,9 +40,6 @@ SPECIMENS: dict[str, dict[str, object]] = {
     "thin": {"structures": {"microtubules": 3, "actin": 1, "mitochondria": 1}, "thickness": 0.5, "haze": 0.2},
     "thick": {"structures": {"microtubules": 1}, "thickness": 3.0, "density": 2.5, "haze": 0.5},
 }
-PRESETS = {15: "sim-3x5", 9: "sim-3x3", 3: "sim-3"}
-"""Nine frames are of the two-beam microscope that they are meant for, the others of a three-beam one."""
-
 SIDE_PX, BORDER = 128, 16
 INNER = (slice(BORDER, -BORDER), slice(BORDER, -BORDER))
 WIDE, WIENER = "wide-field", "Wiener SIM, 15"
@@ -53,23 +51,27 @@ Means = dict[tuple[str, float, str], dict[str, float]]
 
 
 @functools.lru_cache
-def series(specimens: str, index: int, photons: float, frames: int) -> Field:
-    """The frames of one specimen in so much light."""
-    changes = {**SPECIMENS[specimens], "photons": photons, "angle_error_rad": 0.0, "size_px": SIDE_PX}
-    return simulate_pair(configure(PRESETS[frames], fixed=True, **changes), TEST_SEED, index)
+def series(specimens: str, index: int, photons: float) -> Field:
+    """The 15 frames of one specimen in so much light."""
+    changes = {**SPECIMENS[specimens], "photons": photons, "size_px": SIDE_PX}
+    return simulate_pair(configure("sim-3x5", fixed=True, **changes), TEST_SEED, index)
+
+
+def vectors(field: Field) -> Tensor:
+    """The true pattern vectors [3, 2], cycles per um."""
+    assert field.stripes is not None
+    return field.stripes.wave_per_um[::5]
 
 
 def stripes(field: Field, optics: SimOptics) -> SimParameters:
     """Phases and contrast as measured, along the true pattern vectors: dark frames alone do not show those."""
-    angles = torch.tensor(even_directions(3, field.drawn["first_direction_rad"]), dtype=torch.float64)
-    waves = torch.stack((torch.sin(angles), torch.cos(angles)), 1) / field.drawn["period_um"]
     frames = torch.from_numpy(field.degraded.astype(np.float64)).reshape(3, 5, SIDE_PX, SIDE_PX)
-    return estimate_parameters(frames, optics, wave_per_um=waves)
+    return estimate_parameters(frames, optics, wave_per_um=vectors(field))
 
 
 def restored(specimens: str, index: int, photons: float, models: list[str]) -> dict[str, tuple[Field, Tensor]]:
     """Method -> what it was given, and what it made of it."""
-    field = series(specimens, index, photons, 15)
+    field = series(specimens, index, photons)
     frames = torch.from_numpy(field.degraded.astype(np.float32))
     wide = torch.nn.functional.interpolate(frames.mean(0)[None, None], scale_factor=2, mode="bicubic")[0, 0]
     optics = optics_of(field)
@@ -77,9 +79,11 @@ def restored(specimens: str, index: int, photons: float, models: list[str]) -> d
     reconstruction = sim.restore(frames[None], torch.zeros(1, 2, dtype=torch.int64), 0)[0, 0]
     images = {WIDE: (field, wide), WIENER: (field, reconstruction)}
     for model in models:
-        network = fluorsr.load(model)
-        seen = series(specimens, index, photons, network.spec.frames)
-        images[network.spec.name] = seen, restore_field(network, seen.degraded)
+        network = fluorsr.load(model, pixel_size_um=field.pixel_size_um).network
+        if isinstance(network, SimNetwork):
+            network = network.calibrated(vectors(field))
+        kept = KEPT_FRAMES[network.spec.frames]
+        images[network.spec.name] = field, restore_field(network, field.degraded[kept])
     return images
 
 
@@ -95,7 +99,7 @@ def measure(models: list[str], fields: int) -> Means:
         for photons in LEVELS:
             found: dict[str, list[dict[str, float]]] = {}
             for index in range(fields):
-                bright = series(specimens, index, LEVELS[0], 15)
+                bright = series(specimens, index, LEVELS[0])
                 held = torch.from_numpy(bright.degraded.astype(np.float64)).reshape(3, 5, SIDE_PX, SIDE_PX)
                 shown = stripes(bright, optics_of(bright))
                 for method, (field, image) in restored(specimens, index, photons, models).items():
@@ -169,8 +173,9 @@ out, means over the fields. Columns are photons of a raw frame where the specime
 - *FRC*: the finest period that the image shares with the truth, above a correlation of 1/7.
 - *Unsupported*: share of the image's structure that the modulated part of the brightest 15 frames of that specimen does
   not show (`fluorsr.sim_support`).
-- The Wiener reconstruction is given the true optics and pattern vectors; phases and contrast it measures itself. The
-  networks are given nothing but the frames.
+- Wiener is given the true optics and pattern vectors, the networks the true pattern vectors, as of a microscope that
+  was calibrated in bright light: dark frames alone do not always show them. All measure phases and contrast themselves.
+- 9 frames are the first three phases of each direction, 3 frames the first: of the same frames that 15 are.
 
 Made by `python tools/sim_light.py`.
 """

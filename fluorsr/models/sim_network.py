@@ -1,6 +1,6 @@
 """A network that is given orders, as a Restorer of raw SIM frames: stripes are measured once a plane.
 
-    plane  --estimate_parameters-->  stripes      once, on the part of it where they are strongest
+    plane  --measure_stripes-->  stripes      once, on the part of it where they are strongest
     tile   --demodulate-->  orders, each in its place  --network-->  restored
 
 The periods that the network was trained on narrow the search, so frames of a hundredth of the light still tell their
@@ -9,17 +9,19 @@ stripes, which they do not to a search over all periods.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fluorsr.classical.sim_autocorrelation import measure_stripes
 from fluorsr.classical.sim_demodulate import demodulate
 from fluorsr.classical.sim_orders import SimOptics
-from fluorsr.classical.sim_parameters import SimParameters, estimate_parameters
+from fluorsr.classical.sim_parameters import SimParameters
 from fluorsr.models.network import Network
-from fluorsr.models.unet_sim import ANGLES, UNetSIMConfig
+from fluorsr.models.unet_sim import ANGLES, ORDERS, UNetSIMConfig
 from fluorsr.optics.microscope import Microscope
 from fluorsr.restorer import RestorerSpec
 
@@ -32,6 +34,7 @@ class SimNetwork:
 
     network        takes what `demodulate` makes;  spec  as seen from outside: raw frames
     pixel_size_um  of the camera;  facts  of the plane, as `measure` told them; without them each tile is measured
+    wave_per_um    see `calibrated`
     """
 
     angles = ANGLES
@@ -43,27 +46,37 @@ class SimNetwork:
         config: UNetSIMConfig,
         pixel_size_um: float,
         facts: dict[str, Any] | None = None,
+        wave_per_um: Tensor | None = None,
     ) -> None:
         assert config.periods_um is not None
         self.spec, self.config, self.precision = spec, config, network.precision
-        self.phases, self.beams = spec.frames // ANGLES, config.orders + 1
-        self.optics = SimOptics(microscope=USUAL, pixel_size_um=pixel_size_um)
-        self._network, self._facts = network, facts
+        self.phases = spec.frames // ANGLES
+        self._optics = SimOptics(microscope=USUAL, pixel_size_um=pixel_size_um)
+        self._network, self._facts, self._waves = network, facts, wave_per_um
+
+    def calibrated(self, wave_per_um: Tensor) -> SimNetwork:
+        """The same for a microscope whose pattern vectors [A, 2] (y, x) are known, as from brighter frames."""
+        size = self._optics.pixel_size_um
+        return SimNetwork(self._network, self.spec, self.config, size, self._facts, wave_per_um)
 
     def measure(self, frames: Tensor, origin: tuple[int, int]) -> dict[str, Any]:
         """See fluorsr.restorer.MeasuringRestorer."""
-        found = estimate_parameters(
+        found = measure_stripes(
             frames.reshape(ANGLES, self.phases, *frames.shape[-2:]),
-            self.optics,
-            beams=self.beams,
+            self._optics,
+            beams=ORDERS + 1,
             period_um=self.config.periods_um,
+            wave_per_um=self._waves,
         )
-        y, x = (-at * self.optics.pixel_size_um for at in origin)
-        return {**found.moved(y, x).to_json(), "level": float(frames.double().mean())}
+        y, x = (-at * self._optics.pixel_size_um for at in origin)
+        # JSON has no NaN, which says that the contrast is not known.
+        contrast = found.modulation if bool(found.modulation.isfinite().all()) else None
+        told = {**found.moved(y, x).to_json(), "modulation": None if contrast is None else contrast.tolist()}
+        return {**told, "level": float(frames.double().mean())}
 
     def measured(self, facts: dict[str, Any]) -> SimNetwork:
         """See fluorsr.restorer.MeasuringRestorer."""
-        return SimNetwork(self._network, self.spec, self.config, self.optics.pixel_size_um, facts)
+        return SimNetwork(self._network, self.spec, self.config, self._optics.pixel_size_um, facts, self._waves)
 
     def restore(self, tiles: Tensor, origin: Tensor, seed: int) -> Tensor:
         """See fluorsr.restorer.Restorer. Raises InputError where a tile is to be measured and shows no stripes."""
@@ -71,10 +84,11 @@ class SimNetwork:
             here = torch.zeros(1, 2, dtype=torch.int64)
             alone = [self.measured(self.measure(tile, (0, 0))).restore(tile[None], here, seed) for tile in tiles]
             return torch.cat(alone)
-        found = SimParameters.from_json({k: v for k, v in self._facts.items() if k != "level"})
+        unknown = [[math.nan] * ORDERS] * ANGLES
+        found = SimParameters.from_json({**self._facts, "modulation": self._facts["modulation"] or unknown})
         given = demodulate(
             tiles.reshape(len(tiles), ANGLES, self.phases, *tiles.shape[-2:]),
-            found.wave_per_um * self.optics.pixel_size_um,
+            found.wave_per_um * self._optics.pixel_size_um,
             found.orders_rad,
             found.modulation,
             found.light,

@@ -32,7 +32,8 @@ from torch.nn import functional
 from fluorsr.classical.sim_demodulate import SCALE, channels
 from fluorsr.models.blocks import conv3x3, upsampler
 
-ANGLES = 3
+ANGLES, ORDERS = 3, 2
+"""Directions of a series, and side orders of three beams; two beams draw the second alone, at half the vector."""
 
 
 class UNetSIMConfig(BaseModel):
@@ -43,7 +44,7 @@ class UNetSIMConfig(BaseModel):
     scale       1 for frames interpolated to the output's pixels, 2 for the camera's own
     batch_norm  after each convolution, as in the paper; off, since a restored intensity should not depend on others
     cascade     the paper's scU-Net
-    periods_um  (least, most) period of the stripes' first order: it is given orders, of 15 or 9 frames, at scale 2
+    periods_um  (least, most) period of the stripes' first order: it is given orders of 15, 9 or 3 frames, at scale 2
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,21 +60,18 @@ class UNetSIMConfig(BaseModel):
     def _separable(self) -> Self:
         if self.periods_um is None:
             return self
-        if self.orders == 0 or self.scale != SCALE or self.cascade:
-            raise ValueError("periods_um is for 15 or 9 frames, scale 2 and no cascade: orders are taken apart before")
+        if self.frames < ANGLES or self.scale != SCALE or self.cascade:
+            raise ValueError(
+                "periods_um is for 15, 9 or 3 frames, scale 2 and no cascade: orders are taken apart before"
+            )
         if not 0 < self.periods_um[0] < self.periods_um[1]:
             raise ValueError(f"periods_um {self.periods_um} must be above 0 and rise")
         return self
 
     @property
-    def orders(self) -> int:
-        """Side orders of the stripes: 15 frames are of three beams, 9 of two."""
-        return {15: 2, 9: 1}.get(self.frames, 0)
-
-    @property
     def inputs(self) -> int:
         """Channels that the network takes."""
-        return self.frames if self.periods_um is None else channels(ANGLES, self.orders)
+        return self.frames if self.periods_um is None else channels(ANGLES, ORDERS)
 
 
 class DoubleConvolution(nn.Sequential):

@@ -49,7 +49,7 @@ def test_from_outside_it_takes_raw_frames_and_measures(model: LoadedModel) -> No
     assert (model.spec.frames, model.spec.scale, model.spec.exact) == (15, 2, True)
     assert model.spec.halo % model.spec.multiple == 0
     assert isinstance(model.network, MeasuringRestorer)
-    assert UNetSIMConfig(frames=9, scale=2, periods_um=(0.2, 0.3)).inputs == 16
+    assert UNetSIMConfig(frames=9, scale=2, periods_um=(0.2, 0.3)).inputs == 28
 
 
 def test_it_finds_the_stripes_that_were_drawn(model: LoadedModel, field: Field) -> None:
@@ -88,6 +88,6 @@ def test_a_field_goes_through_the_pipeline_and_frames_without_stripes_are_told(
 def test_what_it_cannot_do_is_told(path: Path) -> None:
     with pytest.raises(InputError, match="measures the stripes of each plane"):
         open_source(path)
-    for wrong in ({"frames": 3}, {"scale": 1}, {"cascade": True}, {"periods_um": (0.5, 0.4)}):
+    for wrong in ({"frames": 1}, {"scale": 1}, {"cascade": True}, {"periods_um": (0.5, 0.4)}):
         with pytest.raises(ModelError, match="periods_um"):
             build("unet_sim", {**CONFIG, **wrong})
