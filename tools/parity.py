@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fluorsr.export.runtimes import compare_runtimes
 from fluorsr.export.torchscript import PARITY
-from fluorsr.models.zoo_index import zoo
+from fluorsr.models.zoo_index import describe, zoo
 
 LIBRARY = Path(__file__).parents[1] / "build/host/libfluorsr_host.so"
 
@@ -31,7 +31,8 @@ def main() -> int:
     if host is None:
         print("the C++ host is not built (bash tools/host.sh), so its column is missing", file=sys.stderr)
     header, worst = False, 0.0
-    for model in arguments.models or zoo():
+    # SIM networks measure stripes before they restore, so they are not exported.
+    for model in arguments.models or [name for name in zoo() if not describe(name).config.get("periods_um")]:
         with tempfile.TemporaryDirectory() as folder:
             found = compare_runtimes(model, Path(folder), host=host, count=arguments.count)
         if not header:

@@ -2,7 +2,8 @@
 
 Raw frames of specimens that no recipe can have drawn, from bright to less than a hundredth of it, restored by Wiener
 SIM and by the shipped unet-sim networks (or --model NAME|FILE ...), held against the truth after a linear intensity
-fit. Writes OUT/sim_light.png and OUT/sim_light.md.
+fit. Writes OUT/sim_light.png and OUT/sim_light.md; --ship also saves the models with their figures in their notes and
+the shipped recipe of their name, as the zoo holds them.
 """
 
 from __future__ import annotations
@@ -29,9 +30,12 @@ from fluorsr.evaluate.restore import restore_field
 from fluorsr.metrics.fit import fit_intensity
 from fluorsr.metrics.frc import frc
 from fluorsr.metrics.psnr import psnr
+from fluorsr.models.architectures import build
 from fluorsr.models.sim_network import SimNetwork
+from fluorsr.models.weights import read_weights, save_weights
 from fluorsr.models.zoo_index import zoo
 from fluorsr.report.figures import BACKGROUND, FAINT, INK, new_figure, save_png
+from fluorsr.train.recipe import read_recipe
 
 LEVELS = (1000.0, 300.0, 100.0, 30.0, 10.0, 4.0)
 """Photons of a raw frame where the specimen is brightest."""
@@ -144,6 +148,30 @@ def draw(means: Means, path: Path) -> None:
     save_png(figure, path)
 
 
+def ship(path: Path, means: Means, folder: Path) -> None:
+    """Save a weights file with its held-out figures: group -> method -> metric -> mean."""
+    weights = read_weights(path)
+    network = build(weights.architecture, weights.config)
+    network.load_state_dict(weights.state)
+    heldout: dict[str, dict[str, dict[str, float]]] = {}
+    for (specimens, photons, method), figures in means.items():
+        if method in (WIDE, WIENER, weights.spec.name):
+            name = "bicubic" if method == WIDE else method
+            heldout.setdefault(f"{specimens}, {photons:g} photons", {})[name] = figures
+    save_weights(
+        folder / f"{weights.spec.name}.safetensors",
+        network,
+        architecture=weights.architecture,
+        config=weights.config,
+        spec=weights.spec,
+        notes={
+            **weights.notes,
+            "recipe": read_recipe(weights.spec.name).model_dump(mode="json"),
+            "heldout": heldout,
+        },
+    )
+
+
 def page(means: Means) -> str:
     """The tables and how they were made, as Markdown."""
     methods = list(dict.fromkeys(key[2] for key in means))
@@ -185,11 +213,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("docs"))
     parser.add_argument("--model", action="append")
+    parser.add_argument("--ship", type=Path, help="folder for the models with their figures; needs --model FILEs")
     parser.add_argument("--fields", type=int, default=6, help="of each kind of specimen")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     means = measure(arguments.model or [name for name in zoo() if re.match("unet-sim", name)], arguments.fields)
     draw(means, arguments.out / "sim_light.png")
+    for model in arguments.model if arguments.ship else ():
+        ship(Path(model), means, arguments.ship)
     (arguments.out / "sim_light.md").write_text(page(means), encoding="utf-8")
 
 
