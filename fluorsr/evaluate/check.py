@@ -4,6 +4,7 @@
                     --> light                     in proportion?
                     --> spectra, decorrelation    over-smoothed? how fine?
                     --> borders of tiles          seams?
+                    --> deviation of samples      does a diffusion model contradict itself?
                     --> the model's training      at home with these pixels, this light?
 
 What no such test can see: detail finer than the microscope's spot that has the right light when blurred. Only a truth,
@@ -28,10 +29,12 @@ from fluorsr.evaluate.findings import (
     judge_fit,
     judge_light_level,
     judge_pixels,
+    judge_samples,
     judge_seams,
     judge_sharpness,
     judge_smoothing,
     judge_training,
+    uncertain_light,
 )
 from fluorsr.evaluate.noise import measure_noise
 from fluorsr.evaluate.planes import Matched, match_planes
@@ -124,6 +127,8 @@ def check(
     figures |= {"power_kept": band.kept, "finest_in_input_nm": _nm(finest, matched)}
     findings += [judge_smoothing(band.kept, matched.scale), judge_sharpness(support, figures)]
     findings.append(judge_light_level(image, noise, card))
+    figures["uncertain_light"] = uncertain_light(matched)
+    findings += judge_samples(figures["uncertain_light"], matched)
     seams = find_seams(output, matched.borders, matched.phase)
     figures |= {"seam_score": seams.score, "seam_ratio": seams.ratio}
     findings.append(judge_seams(seams))
@@ -205,6 +210,12 @@ def _verdict(findings: tuple[Finding, ...], figures: Mapping[str, float]) -> tup
         "Nothing that the input shows was smoothed away.",
         "Detail: it has less than the input, or no more. Use the input for distances and counts.",
     )
+    if any(one.rule == "samples" for one in findings):
+        judge(
+            {"samples"},
+            "What the model drew: its samples agree.",
+            "What the model drew in one image: its samples differ. Look at their deviation beside the mean.",
+        )
     judge({"seams"}, "No seams of tiles.", "Lines at the borders of tiles: they are not in the specimen.")
     if {"pixel-size", "light-level"} & bad:
         doubted.append("The model works outside what it was trained on: its detail is a guess.")

@@ -21,6 +21,7 @@ FOLLOWS_NOISE, EXPLAINED = 0.8, 1.1
 """Disagreement over noise, below and above which something is wrong. Good restorations: 0.94 to 1.04."""
 UNSUPPORTED, MISSING = 1e-3, 1e-2
 """Shares of the light. Good restorations: up to 0.0003 and 0.0012; three invented filaments 0.004 and more."""
+UNCERTAIN = 0.1
 KEPT = 0.75
 """Good restorations: 0.94 and more."""
 CURVATURE, LIGHT = 0.03, 0.1
@@ -156,6 +157,31 @@ def judge_sharpness(support: Support, figures: Mapping[str, float]) -> Finding:
         return Finding("sharper", "warning", f"it is no sharper than the input{words}")
     size = f"{support.explained.fwhm_px:.1f} input pixels" if math.isnan(blur) else f"{blur:.0f} nm"
     return Finding("sharper", "fine", f"it is sharper than the input by a blur of {size}{words}")
+
+
+def uncertain_light(matched: Matched) -> float:
+    """The share of the restored light that lies where a diffusion model's samples differ by more than half of it.
+
+    NaN where there are no samples, or no light above the background, the restored image's 5th percentile.
+    """
+    if matched.deviation is None:
+        return math.nan
+    restored, deviation = (torch.nan_to_num(each, 0.0, 0.0, 0.0) for each in (matched.restored, matched.deviation))
+    low = float(restored.flatten().kthvalue(1 + int(0.05 * (restored.numel() - 1))).values)
+    light = (restored.double() - low).clamp(min=0)
+    total = float(light.sum())
+    return float(light[deviation > light / 2].sum()) / total if total > 0 else math.nan
+
+
+def judge_samples(share: float, matched: Matched) -> list[Finding]:
+    """Whether a diffusion model's samples agree; nothing where none were kept."""
+    if math.isnan(share):
+        return []
+    count = matched.record["samples"]
+    if share > UNCERTAIN:
+        message = f"{share:.0%} of its light lies where {count} samples of the model differ by more than half of it"
+        return [Finding("samples", "warning", f"{message}: it is one of many answers there")]
+    return [Finding("samples", "fine", f"{count} samples of the model agree but for {share:.0%} of the light")]
 
 
 def judge_seams(seams: Seams) -> Finding:

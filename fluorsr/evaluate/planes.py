@@ -7,7 +7,7 @@ output [.., sY, sX] -- of large planes the middle ------------------------------
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from fluorsr.io.provenance import read_provenance
 from fluorsr.models.weights import Card, read_card
 from fluorsr.models.zoo_index import find, zoo
 from fluorsr.pipeline.frames import Frames
+from fluorsr.pipeline.output import DEVIATION
 
 LARGEST_PX = 4096
 """Input pixels, at most, along each axis of what is looked at."""
@@ -49,6 +50,7 @@ class Matched:
     record: Mapping[str, Any]
     origin: tuple[int, int]
     words: str
+    deviation: Tensor | None = field(default=None, repr=False)
 
     @property
     def same_counts(self) -> bool:
@@ -120,9 +122,16 @@ def match_planes(
         record,
         (y0 + top, x0 + left),
         f"channel {channel}, slice {z}, time {t}{middle}",
+        _deviation(output, at, fine) if record.get("samples") else None,
     )
     stride = _stride(record)
     return matched if stride is None else matched.with_borders((scale * stride[0], scale * stride[1]))
+
+
+def _deviation(output: str | Path, at: PlaneIndex, fine: Sequence[slice]) -> Tensor:
+    """The standard deviation of a diffusion model's samples, which lies beside their mean."""
+    pixels = open_image(Path(output) / DEVIATION).read(at, fine[0], fine[1])
+    return torch.from_numpy(pixels.astype(np.float32))
 
 
 def _crop(record: Mapping[str, Any], image: Image) -> tuple[tuple[int, int], tuple[int, int]]:

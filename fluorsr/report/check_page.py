@@ -27,6 +27,7 @@ WORDS = {
     "resolution_before_frc_nm": ("resolution before (one-image FRC)", "{:.0f} nm"),
     "finest_in_input_nm": ("finest detail above the input's noise", "{:.0f} nm"),
     "power_kept": ("least power kept up to there", "{:.0%}"),
+    "uncertain_light": ("light where samples differ by more than half", "{:.1%}"),
     "seam_score": ("score of tile borders", "{:.1f}"),
 }
 

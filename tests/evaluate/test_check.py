@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +20,19 @@ from fluorsr.cli.main import app
 from fluorsr.data.simulate import configure, simulate_pair
 from fluorsr.errors import InputError
 from fluorsr.evaluate.check import Check, check
+from fluorsr.evaluate.findings import judge_samples, uncertain_light
+from fluorsr.evaluate.planes import match_planes
 from fluorsr.evaluate.trials import bent, smoothed, with_filaments, with_seams
 from fluorsr.image import PlaneIndex
 from fluorsr.io.open import create_image, open_image
 from fluorsr.io.provenance import read_provenance
 from fluorsr.io.writer import Layout
+from fluorsr.models.reach import measure_module
+from fluorsr.models.sr3 import SR3, SR3Config
+from fluorsr.models.weights import save_weights
 from fluorsr.pipeline.run import infer
 from fluorsr.report.check_page import to_markdown, write_check
+from fluorsr.restorer import RestorerSpec
 
 SIZE = 256
 PIXEL_UM = 0.06
@@ -166,6 +174,32 @@ def test_what_cannot_be_checked(folder: Path, tmp_path: Path) -> None:
         check(folder / "input.tif", flat)
     with pytest.raises(InputError, match="tile 3 must be at least 8"):
         check(folder / "input.tif", folder / "truth.tif", tile=3)
+
+
+def test_light_on_which_samples_differ_is_counted(folder: Path) -> None:
+    matched = match_planes(folder / "input.tif", folder / "restored.zarr")
+    light, deviation = torch.full((64, 64), 50.0), torch.zeros(64, 64)
+    light[:8, :8], light[32:40, :24] = 150.0, 150.0
+    deviation[:8, :8], deviation[32:40, :24] = 51.0, 49.0
+    deviation[60:] = 10.0  # where there is no light, there is none to doubt
+    drawn = replace(matched, restored=light, deviation=deviation, record={"samples": 4})
+    assert math.isnan(uncertain_light(matched))
+    assert uncertain_light(drawn) == pytest.approx(0.25)
+    assert [(one.status, "25%" in one.message) for one in judge_samples(0.25, drawn)] == [("warning", True)]
+    assert [one.status for one in judge_samples(0.05, drawn)] == ["fine"]
+    assert judge_samples(math.nan, drawn) == []
+
+
+def test_samples_are_checked_beside_their_mean(folder: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = SR3(SR3Config(width=8, multipliers=(1, 2), predicts="v", steps=2)).eval()
+    spec = RestorerSpec("sr3", **vars(measure_module(network)))
+    model = tmp_path / "sr3.safetensors"
+    save_weights(model, network, architecture="sr3", config=network.config.model_dump(mode="json"), spec=spec, notes={})
+    infer(folder / "input.tif", tmp_path / "out.zarr", model=model, samples=2, precision="fp32", region="0:64,0:64")
+    found = check(folder / "input.tif", tmp_path / "out.zarr")
+    assert math.isfinite(found.figures["uncertain_light"])
+    assert any("samples" in line for line in (*found.trusted, *found.doubted))
 
 
 def test_a_region_is_checked_against_its_own_part_of_the_input(folder: Path, tmp_path: Path) -> None:
