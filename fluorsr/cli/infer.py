@@ -35,6 +35,9 @@ def infer(
     ] = library.DEFAULT_MODEL,
     device: Annotated[str, Text(help="auto, cpu, cuda or cuda:N.")] = "auto",
     precision: Annotated[str, Text(help="auto, fp32 or bf16. auto takes bf16 where it is fast and true.")] = "auto",
+    engine: Annotated[
+        str, Text(help="torch, or openvino (`pip install 'fluorsr[cpu]'`): `fluorsr plan` tells which is faster here.")
+    ] = "torch",
     steps: Annotated[int | None, Text(help="Network evaluations of a diffusion model. Default the model's.")] = None,
     sampler: Annotated[
         str | None, Text(help="Of a diffusion model: ddpm, ddim or dpm_solver_pp_2m. Default the model's.")
@@ -119,6 +122,7 @@ def infer(
                 model=model,
                 device=device,
                 precision=precision,
+                engine=engine,
                 steps=steps,
                 sampler=sampler,
                 level=level,

@@ -17,6 +17,7 @@ from fluorsr.errors import InputError, ModelError, NotFoundError
 from fluorsr.models.architectures import build
 from fluorsr.models.measure import measure
 from fluorsr.models.network import Network, SamplingNetwork, SeededNetwork, prepare, repeatable_cuda
+from fluorsr.models.openvino import OpenVinoNetwork
 from fluorsr.models.precision import choose, filaments, has_amx
 from fluorsr.models.reach import measure_module
 from fluorsr.models.samplers import find_sampler, levels
@@ -30,6 +31,7 @@ from fluorsr.models.zoo_index import find, zoo
 from fluorsr.restorer import Restorer, RestorerSpec
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ts", ".torchscript", ".jit", ".zip", ".ckpt", ".onnx")
+ENGINES = ("torch", "openvino")
 NO_STEPS = "leave out --steps and --sampler, which are for diffusion models"
 
 
@@ -43,6 +45,7 @@ class LoadedModel:
     notes      lines to tell the user before a run
     steps, sampler   of a diffusion model's sampling; None for the others
     tta        whether it is the mean over the eight symmetries of the square
+    engine     "torch" or "openvino"
     """
 
     spec: RestorerSpec
@@ -54,6 +57,7 @@ class LoadedModel:
     steps: int | None = None
     sampler: str | None = None
     tta: bool = False
+    engine: str = "torch"
 
     @property
     def batch_limit(self) -> int | None:
@@ -77,6 +81,7 @@ def load(
     options: dict[str, Any] | None = None,
     pixel_size_um: float | None = None,
     tta: bool = False,
+    engine: str = "torch",
 ) -> LoadedModel:
     """Load a model by the name of a shipped one, by path, or a classical method by its name.
 
@@ -86,13 +91,19 @@ def load(
     trust      run a TorchScript file though it is not on the user's trust list (fluorsr.models.trust)
     options    of a classical method (fluorsr.classical.registry); networks have none
     pixel_size_um   of the images to restore, which some classical methods and SIM networks must know
+    engine     torch, or openvino (extra fluorsr[cpu]) for our own networks that restore in one step, on the CPU
     tta        test-time augmentation: the mean over the eight symmetries of the square (fluorsr.models.symmetries)
 
     A TorchScript file without our spec is measured: seconds, and told in the notes. Raises NotFoundError where there is
     no such model or file, ModelError where the file is not a model fluorsr can run, InputError for a wrong device, or
     for steps and a sampler that there are not or that the model has no use for, and for tta of raw frames or samples.
     """
-    found = _load(model, device, precision, steps, sampler, options, pixel_size_um, trust=trust)
+    if engine not in ENGINES:
+        raise InputError(f"engine {engine!r} is not one of {', '.join(ENGINES)}")
+    if engine == "openvino":
+        found = _load_openvino(model, device, precision, steps, sampler)
+    else:
+        found = _load(model, device, precision, steps, sampler, options, pixel_size_um, trust=trust)
     return replace(found, network=Symmetries(found.network), tta=True) if tta else found
 
 
@@ -230,6 +241,28 @@ def _load_weights(
         return Network(prepared, spec, device=device, precision=kind)
 
     return _loaded(spec, weights.sha256, device, precision, network, [])
+
+
+def _load_openvino(
+    model: str | Path, device: str, precision: str, steps: int | None, sampler: str | None
+) -> LoadedModel:
+    if model in METHODS or locate(model).suffix != ".safetensors":
+        raise InputError(
+            f"engine openvino runs networks of fluorsr's own (.safetensors), not {model}; leave out --engine"
+        )
+    module, weights = _build(locate(model))
+    spec = weights.spec
+    if spec.stochastic or (isinstance(module, UNetSIM) and module.config.periods_um) or steps or sampler:
+        raise InputError(f"engine openvino runs networks that restore in one step, not {spec.name}; leave out --engine")
+    if device not in ("auto", "cpu"):
+        raise InputError(f"engine openvino runs on the CPU, not on {device}; leave out --engine or --device")
+    module = module.eval().requires_grad_(False)
+
+    def network(kind: str) -> Network:
+        return OpenVinoNetwork(module, spec, precision=kind)
+
+    loaded = _loaded(spec, weights.sha256, torch.device("cpu"), precision, network, [])
+    return replace(loaded, engine="openvino")
 
 
 def _load_sampling(

@@ -36,6 +36,7 @@ def fingerprint(
         "precision": loaded.precision,
         **({"steps": loaded.steps, "sampler": loaded.sampler} if loaded.steps else {}),
         **({"tta": True} if loaded.tta else {}),
+        **({"engine": loaded.engine} if loaded.engine != "torch" else {}),
         "input": str(place(source).resolve()),
         "input_files": files_seen(place(source), image),
         "level": level,

@@ -36,6 +36,7 @@ class Options(TypedDict, total=False):
 
     device: str
     precision: str
+    engine: str
     steps: int | None
     sampler: str | None
     frames_axis: str | None
@@ -77,6 +78,7 @@ def restore(
     samples: int | None = None,
     device: str = "auto",
     precision: str = "auto",
+    engine: str = "torch",
     steps: int | None = None,
     sampler: str | None = None,
     frames_axis: str | None = None,
@@ -112,6 +114,7 @@ def restore(
             model,
             device=device,
             precision=precision,
+            engine=engine,
             trust=trust,
             steps=steps,
             sampler=sampler,

@@ -43,6 +43,7 @@ def infer(
     model: str | Path = DEFAULT_MODEL,
     device: str = "auto",
     precision: str = "auto",
+    engine: str = "torch",
     steps: int | None = None,
     sampler: str | None = None,
     level: int = 0,
@@ -82,6 +83,7 @@ def infer(
     source      OME-Zarr, zarr array, TIFF or OME-TIFF; a zarr also by address: s3://, gs://, http(s)://
     output      OME-Zarr, or TIFF for small images, by suffix
     model       name of a shipped model, or a file: fluorsr's safetensors, or TorchScript [B, C, Y, X] -> [B, 1, sY, sX]
+    engine      torch, or openvino (extra fluorsr[cpu]): faster on many CPUs, other rounding (fluorsr.models.openvino)
     steps, sampler   of a diffusion model: network evaluations and how they are used; default the model's own
     options     of a classical method, where `model` names one (fluorsr.classical.registry)
     samples     of a diffusion model, with seeds from `seed` on: the output is their mean, and its group `deviation`, an
@@ -122,6 +124,7 @@ def infer(
     loading: dict[str, Any] = {
         "device": device,
         "precision": precision,
+        "engine": engine,
         "trust": trust,
         "steps": steps,
         "sampler": sampler,
@@ -180,6 +183,7 @@ def infer(
             "model": str(Path(model).resolve()) if Path(model).is_file() else str(model),
             "device": loaded.device,
             "precision": loaded.precision,
+            "engine": engine,
             "steps": loaded.steps,
             "sampler": loaded.sampler,
             "level": level,
