@@ -151,9 +151,10 @@ class Scene:
         """Full width at half maximum of the input's spot in focus."""
         return self._spots.fwhm_um
 
-    def read(self, y0: int, y1: int, x0: int, x1: int) -> Exposed:
+    def read(self, y0: int, y1: int, x0: int, x1: int, *, exposure: int = 0) -> Exposed:
         """Rows y0 to y1 and columns x0 to x1 of the field, in input pixels.
 
+        exposure   which of its endless exposures: the same specimen and camera under other noise
         Raises InputError where they are not within it.
         """
         size, scale, side = self.config.size_px, self.config.scale, self._side
@@ -163,7 +164,7 @@ class Scene:
         target = np.empty((scale * (y1 - y0), scale * (x1 - x0)), dtype=np.float32)
         rows, columns = range(y0 // side, (y1 - 1) // side + 1), range(x0 // side, (x1 - 1) // side + 1)
         for row, column in itertools.product(rows, columns):
-            part = self._expose((row, column))
+            part = self._expose((row, column), exposure)
             top, left = row * side, column * side
             below, right = max(y0, top), max(x0, left)
             bottom, end = min(y1, top + side), min(x1, left + side)
@@ -225,7 +226,7 @@ class Scene:
         here = dataclasses.replace(self.stripes, phase_rad=turned)
         return self._renderer.frames(points, self._illumination, here)
 
-    def _expose(self, tile: tuple[int, int]) -> Exposed:
+    def _expose(self, tile: tuple[int, int], exposure: int) -> Exposed:
         """A tile as the detector writes it, and its truth in the same counts."""
         light = self._light(tile)
         scale, border, drawn = self.config.scale, self._canvas.border, self.drawn
@@ -241,6 +242,8 @@ class Scene:
         words = (self._exposure_seed, *tile)
         generator = torch.Generator().manual_seed(int(hash64(words, np.zeros(1, dtype=np.int64))[0] >> np.uint64(1)))
         maps = self._detector.draw_maps((self._side, self._side), generator) if self._detector.varies else None
+        if exposure:  # after the maps, which are the camera's and stay
+            generator.manual_seed(int(hash64((*words, exposure), np.zeros(1, dtype=np.int64))[0] >> np.uint64(1)))
         degraded = self._detector.expose(image, generator, maps)
         return Exposed(degraded.numpy(), self._detector.expected(target).numpy())
 
