@@ -151,7 +151,7 @@ def test_a_finer_scale_shows_the_same_specimen() -> None:
 
 
 def test_every_fault_is_told_at_once() -> None:
-    with pytest.raises(InputError, match=r"there is no structure 'tubulin'; use one of microtubules, actin"):
+    with pytest.raises(InputError, match=r"there is no structure 'tubulin'; use one of microtubules, "):
         simulate_field(64, "tubulin", 1)
     with pytest.raises(InputError, match=r"cannot simulate this: haze: .*low <= high.*; photons: .*starts above 0"):
         simulate_field(64, "vesicles", 1, photons=-5, haze=(2, 1))

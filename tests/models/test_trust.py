@@ -126,13 +126,13 @@ def test_what_a_loaded_program_resolved_to_is_checked_as_well(tmp_path, monkeypa
         TorchScriptFile(path, trust=True)
 
 
-def rewrite(path, change, compress=zipfile.ZIP_STORED):
-    """The same archive with its code changed by hand, as an attacker would."""
+def rewrite(path, change, compress=zipfile.ZIP_STORED, ends=".py"):
+    """The same archive with its code (or what `ends` otherwise) changed by hand, as an attacker would."""
     out = io.BytesIO()
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w", compress) as new:
         for member in old.infolist():
             payload = old.read(member)
-            if member.filename.endswith(".py"):
+            if member.filename.endswith(ends):
                 payload = change(payload.decode()).encode()
             new.writestr(member.filename, payload)
     path.write_bytes(out.getvalue())
@@ -175,6 +175,13 @@ def test_code_that_cannot_be_read_or_that_would_fill_the_memory(tmp_path):
     rewrite(path, lambda text: text + "\n" * (65 * 2**20), zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 2**20
     with pytest.raises(ModelError, match="would unpack to 65 MiB of code; at most 64 MiB"):
+        load(path, trust=True)
+
+
+def test_an_archive_of_another_version(tmp_path):
+    path = save(Harmless(), tmp_path / "future.pt")
+    rewrite(path, lambda _: "999\n", ends="/version")
+    with pytest.raises(ModelError, match=r"future\.pt cannot be loaded as TorchScript: .*version 999, but the maximum"):
         load(path, trust=True)
 
 
