@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from fluorsr.errors import InputError
 from fluorsr.export.formats import FORMATS, export_model
 from fluorsr.export.parity import Parity, check
+from fluorsr.export.source import TAKES, open_source
 
 Option = typer.Option
 
@@ -44,6 +45,8 @@ def export(
         raise InputError("name a model to export (`fluorsr models` lists them), or a file to compare: --check FILE")
     options = {"tile": tile, "precision": precision, "normalise": normalise, "author": author, "licence": licence}
     path = export_model(model, to, out, **{name: value for name, value in options.items() if value})
+    if note := open_source(model).notes.get(TAKES):
+        console.print(f"note: the network alone is exported; it takes {note}")
     console.print(
         f"{path}: {path.stat().st_size / 1e6:.2f} MB; compare it with its model: fluorsr export --check {path}"
     )

@@ -27,7 +27,7 @@ import yaml
 from fluorsr.errors import InputError
 from fluorsr.export.bioimageio_samples import Sample, make_sample, readme
 from fluorsr.export.onnx import OPSET, onnx_bytes
-from fluorsr.export.source import Source, noise_fixed, open_source
+from fluorsr.export.source import TAKES, Source, noise_fixed, open_source
 from fluorsr.export.torchscript import read_normalise, torchscript_bytes
 from fluorsr.models.load import locate
 from fluorsr.models.trust import remember
@@ -76,6 +76,11 @@ def export_bioimageio(
     if memory > 1:
         raise InputError("bioimage.io's spec has no running normalisation; use --normalise frame or LOW,HIGH")
     source = open_source(model)
+    if TAKES in source.notes:
+        raise InputError(
+            f"{source.spec.name} takes {source.notes[TAKES]}, which no BioImage.IO host can make; export its network "
+            "alone: --to torchscript or onnx"
+        )
     card = read_card(locate(model))
     shipped = str(model) in zoo()
     span = (low, high) if memory == 0 else None

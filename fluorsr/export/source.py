@@ -10,10 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fluorsr.errors import InputError
 from fluorsr.models.load import load_module
+from fluorsr.models.sim_network import inner_spec
 from fluorsr.models.unet_sim import UNetSIM
 from fluorsr.restorer import RestorerSpec
+
+TAKES = "takes"
+"""The note on a network that takes other images than raw frames."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,20 @@ class Source:
 
 
 def open_source(model: str | Path) -> Source:
-    """Open the shipped model or weights file `model`. Raises as `fluorsr.load`, and InputError."""
+    """Open the shipped model or weights file `model`. Raises as `fluorsr.load`.
+
+    Of a SIM network that is given orders it is the network alone, which measures no stripes: `frames` of its spec are
+    the images that it takes, and TAKES in the notes says what they are.
+    """
     module, spec = load_module(model)
+    notes = {"fluorsr": importlib.metadata.version("fluorsr"), "model": str(model)}
     if isinstance(module, UNetSIM) and module.config.periods_um:
-        raise InputError(
-            f"{spec.name} measures the stripes of each plane before it restores, which an exported network cannot do; "
-            "run it with fluorsr infer, or export a network of raw frames, such as unet-sim3-x2"
+        raw, spec = spec.frames, inner_spec(spec, module.config)
+        notes[TAKES] = (
+            f"{spec.frames} images that fluorsr.classical.sim_demodulate makes of {raw} raw frames and their measured "
+            "stripes, not raw frames"
         )
-    return Source(module, spec, {"fluorsr": importlib.metadata.version("fluorsr"), "model": str(model)})
+    return Source(module, spec, notes)
 
 
 class NoiseFixed(nn.Module):

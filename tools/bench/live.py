@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from fluorsr.data.simulate import configure, simulate_pair
-from fluorsr.export.source import noise_fixed, open_source
+from fluorsr.export.source import TAKES, noise_fixed, open_source
 from fluorsr.export.torchscript import export_torchscript
 from fluorsr.pipeline.run import DEFAULT_MODEL
 
@@ -128,7 +128,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
-    spec, device = open_source(arguments.model).spec, arguments.device
+    source, device = open_source(arguments.model), arguments.device
+    spec = source.spec
+    if TAKES in source.notes:
+        raise SystemExit(f"{spec.name} takes {source.notes[TAKES]}: no camera gives those")
     scenes = camera(arguments.size, spec.frames)
     print(f"{spec.name}, {arguments.size} x {arguments.size}, {device}\n")
     print("| way | threads | frames | p50 ms | p99 ms | p99: times lower | frames/s | MiB gained |")
