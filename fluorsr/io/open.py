@@ -94,7 +94,7 @@ def local(path: str | Path) -> Path:
     found = place(path)
     if isinstance(found, RemotePath):
         raise InputError(
-            f"{found} is an address, and fluorsr writes only to disks: nothing there would keep two runs apart or tell "
-            "which is newer; write to a local path, then copy it, as with `rclone copy` or `aws s3 sync`"
+            f"{found} is an address, and fluorsr writes only to disks, where an output can be renamed whole and two "
+            "runs be kept apart; write to a local path, then copy it, as with `rclone copy` or `aws s3 sync`"
         )
     return found

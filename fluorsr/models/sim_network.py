@@ -54,6 +54,11 @@ class SimNetwork:
         self._optics = SimOptics(microscope=USUAL, pixel_size_um=pixel_size_um)
         self._network, self._facts, self._waves = network, facts, wave_per_um
 
+    @property
+    def batch_limit(self) -> int | None:
+        """See fluorsr.models.network.Network."""
+        return self._network.batch_limit
+
     def calibrated(self, wave_per_um: Tensor) -> SimNetwork:
         """The same for a microscope whose pattern vectors [A, 2] (y, x) are known, as from brighter frames."""
         size = self._optics.pixel_size_um

@@ -332,11 +332,9 @@ def _check_call(
 
 
 def _told_empty(prepared: Prepared) -> list[str]:
-    channels = prepared.image.channels
-    return [
-        f"tiles of channel {channels[c].name} are left out where they are empty: {rule}"
-        for c, rule in prepared.maker.empty.items()
-    ]
+    rules, channels = prepared.maker.empty, prepared.image.channels
+    of = {c: f" of {channels[c].name}" if len(rules) > 1 else "" for c in rules}
+    return [f"tiles{of[c]} are left out where they are empty: {rule}" for c, rule in rules.items()]
 
 
 def _skipped(prepared: Prepared, count: int) -> list[str]:

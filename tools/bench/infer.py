@@ -8,6 +8,7 @@ turn, round after round; the figures are medians over the rounds, the ratios are
     monai         the EDSR as TorchScript, eager fp32: load the zarr whole, normalise, sliding_window_inference with
                   gaussian weights, save a zarr; with its best tile and batch, found on a crop first
     auto, fp32    `fluorsr infer` with that precision; it writes the pyramid too
+    openvino ...  the same with `--engine openvino`, where that is installed
     ... model     the same model on as many tiles, nothing read or written: the rest is what the pipeline adds
 """
 
@@ -24,6 +25,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,11 @@ from fluorsr.models.zoo_index import find, zoo
 from fluorsr.predict import tile_pool
 from fluorsr.restorer import RestorerSpec
 
-PARTS = ("monai", "auto", "fp32", "auto model", "fp32 model")
+FLUORSR = {"auto": ("torch", "auto"), "fp32": ("torch", "fp32")}
+"""Engine and precision of each part that is fluorsr."""
+if find_spec("openvino"):
+    FLUORSR |= {"openvino auto": ("openvino", "auto"), "openvino fp32": ("openvino", "fp32")}
+PARTS = ("monai", *FLUORSR)
 
 
 @dataclass
@@ -81,10 +87,10 @@ def monai_part(program: Path, source: Path, output: Path, roi: int, batch: int, 
     return {"seconds": time.perf_counter() - started}
 
 
-def model_part(weights: str, precision: str, tile: int, count: int, threads: int) -> dict[str, Any]:
+def model_part(weights: str, engine: str, precision: str, tile: int, count: int, threads: int) -> dict[str, Any]:
     """The model on `count` tiles, from `threads` threads: no reading, blending or writing."""
     tune_allocator()
-    model = load(weights, device="cpu", precision=precision)
+    model = load(weights, device="cpu", precision=precision, engine=engine)
     tiles = filaments(model.spec.frames, tile)
     origin = torch.zeros(1, 2, dtype=torch.int64)
     with tile_pool(threads) as pool:
@@ -98,8 +104,8 @@ def run_part(part: str, arguments: list[str]) -> dict[str, Any]:
     if part == "monai":
         program, source, output, roi, batch, overlap = arguments
         return monai_part(Path(program), Path(source), Path(output), int(roi), int(batch), float(overlap))
-    weights, precision, tile, count, threads = arguments
-    return model_part(weights, precision, int(tile), int(count), int(threads))
+    weights, engine, precision, tile, count, threads = arguments
+    return model_part(weights, engine, precision, int(tile), int(count), int(threads))
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -195,20 +201,21 @@ def tune_monai(setting: Setting, overlap: float) -> None:
 def bench_round(setting: Setting, size: int, threads: int, overlap: float, *, backwards: bool) -> dict[str, Any]:
     """Every part once. The order alternates, so that a machine that grows slower favours nobody."""
     results: dict[str, Any] = {}
-    for part in ("fp32", "auto", "monai") if backwards else ("monai", "auto", "fp32"):
-        output = setting.folder / f"{part}.zarr"
+    for part in PARTS[::-1] if backwards else PARTS:
+        output = setting.folder / f"{part.replace(' ', '-')}.zarr"
         shutil.rmtree(output, ignore_errors=True)
         if part == "monai":
             arguments = (setting.program, setting.source, output, setting.roi, setting.batch, overlap)
             results[part] = watch(part_command("monai", *arguments))
             continue
         command = [sys.executable, "-m", "fluorsr", "infer", str(setting.source), str(output), "--device", "cpu"]
-        options = ["--model", str(setting.weights), "--precision", part, "--threads", str(threads), "--json"]
-        results[part] = watch(command + options)
+        engine, precision = FLUORSR[part]
+        options = ["--model", str(setting.weights), "--engine", engine, "--precision", precision]
+        results[part] = watch([*command, *options, "--threads", str(threads), "--json"])
         tile = int(results[part]["tile"][0])
         stride = tile - 2 * read_card(setting.weights).spec.halo - int(results[part]["overlap"][0])
         count = math.ceil(size / stride) ** 2
-        model = part_command("model", setting.weights, results[part]["precision"], tile, count, threads)
+        model = part_command("model", setting.weights, engine, results[part]["precision"], tile, count, threads)
         results[f"{part} model"] = watch(model)
     return results
 
@@ -217,7 +224,10 @@ def compare(setting: Setting) -> dict[str, float]:
     """PSNR in dB of each output against fluorsr's fp32, over that one's range."""
     exact = read_array(setting.folder / "fp32.zarr" / "0").astype(np.float64)
     found = {}
-    for part, path in (("auto", "auto.zarr/0"), ("monai", "monai.zarr")):
+    for part in PARTS:
+        if part == "fp32":
+            continue
+        path = "monai.zarr" if part == "monai" else f"{part.replace(' ', '-')}.zarr/0"
         error = np.mean((read_array(setting.folder / path) - exact) ** 2)
         found[part] = math.inf if error == 0 else float(10 * np.log10(np.ptp(exact) ** 2 / error))
     return found
@@ -239,12 +249,12 @@ def table(setting: Setting, rounds: list[dict[str, Any]], psnr: dict[str, float]
         "| part | s with start-up | times MONAI | s without start-up | times MONAI | CPU s | peak MiB | dB from fp32 |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for part in PARTS:
-        name = f"{part} ({rounds[0][part]['precision']})" if part.startswith("auto") else part
+    for part in (*PARTS, *(f"{part} model" for part in FLUORSR)):
+        name = f"{part} ({rounds[0][part]['precision']})" if part.endswith("auto") else part
         cells = [f"{median(part, 'wall'):.2f}", f"{ratio(part, 'wall'):.2f}", f"{median(part, 'seconds'):.2f}"]
         cells += [f"{ratio(part, 'seconds'):.2f}", f"{median(part, 'cpu'):.1f}", f"{median(part, 'peak_mib'):.0f}"]
         lines.append(f"| {name} | {' | '.join(cells)} | {f'{psnr[part]:.1f}' if part in psnr else ''} |")
-    for part in ("auto", "fp32"):
+    for part in FLUORSR:
         added = statistics.median(one[part]["seconds"] / one[f"{part} model"]["seconds"] for one in rounds) - 1
         lines.append(f"\nThe pipeline adds {100 * added:.1f} % to the time of the model alone ({part}).")
     return "\n".join(lines)
