@@ -21,6 +21,7 @@ import zarr
 import fluorsr
 from fluorsr.errors import FormatError, InputError, StorageError
 from fluorsr.image import Channel, PlaneIndex
+from fluorsr.io import remote
 from fluorsr.io.open import create_image, open_image
 from fluorsr.io.remote import RemotePath, place
 from fluorsr.io.writer import Layout
@@ -161,7 +162,8 @@ def bucket(stores: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
                 time.sleep(0.1)
         for file in stores.rglob("*"):
             if file.is_file():
-                _put(f"{endpoint}/images/{file.relative_to(stores)}", file.read_bytes())
+                name = str(file.relative_to(stores))
+                _put(f"{endpoint}/images/{name}", file.read_bytes(), public=name.startswith("bare"))
         for name, value in {
             "AWS_ENDPOINT_URL": endpoint,
             "AWS_REGION": "us-east-1",
@@ -175,8 +177,9 @@ def bucket(stores: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         server.wait()
 
 
-def _put(url: str, content: bytes = b"") -> None:
-    request = urllib.request.Request(url, content, method="PUT", headers={"Content-Type": "application/octet-stream"})
+def _put(url: str, content: bytes = b"", *, public: bool = False) -> None:
+    headers = {"Content-Type": "application/octet-stream"} | ({"x-amz-acl": "public-read"} if public else {})
+    request = urllib.request.Request(url, content, method="PUT", headers=headers)
     with urllib.request.urlopen(request):
         pass
 
@@ -187,4 +190,8 @@ def test_a_bucket_gives_what_the_disk_gives(bucket: str, stores: Path, monkeypat
     with pytest.raises(FormatError, match=r"s3://images/none\.zarr is no zarr group or array, or is not there"):
         open_image(f"{bucket}/none.zarr")
     monkeypatch.setenv("AWS_NO_SIGN_REQUEST", "1")
-    assert open_image(f"{bucket}/bare.zarr/").name == "bare"
+    remote._open.cache_clear()
+    np.testing.assert_array_equal(open_image(f"{bucket}/bare.zarr/").to_numpy(), PIXELS[0])  # which anybody may read
+    with pytest.raises(StorageError, match=r"new\.ome\.zarr/zarr\.json cannot be read: PERMISSION_DENIED.*permissions"):
+        open_image(f"{bucket}/new.ome.zarr")
+    remote._open.cache_clear()
