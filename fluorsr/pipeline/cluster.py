@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dask
 import torch
 import yaml
 from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster, Worker, WorkerPlugin
@@ -195,16 +196,21 @@ def _started(make: Callable[[], Any]) -> Any:
 
 
 def _local(workers: int) -> Any:
-    """Processes of this machine; one that dies is started again."""
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=BLOCKS_AT_ONCE,
-        processes=workers > 1,
-        worker_class=Worker if workers == 1 else Nanny,
-        memory_limit=0,
-        dashboard_address=LOCAL_ADDRESS,
-        silence_logs=logging.ERROR,
-    )
+    """Processes of this machine; one that dies is started again.
+
+    A worker within this process has no time to live: after a stop, a night of sleep or a jump of the clock it would be
+    taken for dead, and nobody would start it again.
+    """
+    with dask.config.set({"distributed.scheduler.worker-ttl": None} if workers == 1 else {}):
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=BLOCKS_AT_ONCE,
+            processes=workers > 1,
+            worker_class=Worker if workers == 1 else Nanny,
+            memory_limit=0,
+            dashboard_address=LOCAL_ADDRESS,
+            silence_logs=logging.ERROR,
+        )
 
 
 def _one_a_gpu(gpus: tuple[str, ...]) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
 import zarr
@@ -179,3 +180,13 @@ def test_workers_that_die_while_they_start_are_started_again(
     died.clear()
     deaths = 1
     assert infer(tmp_path / "in.zarr", tmp_path / "out.zarr", model=small_model, resume=True).blocks == 1
+
+
+def _time_to_live(dask_scheduler: Scheduler) -> tuple[float | None, bool]:
+    return dask_scheduler.worker_ttl, "worker-ttl" in dask_scheduler.periodic_callbacks
+
+
+def test_a_worker_within_this_process_is_never_taken_for_dead() -> None:
+    """Neither after a stop nor when the clock jumps: nobody would start it again, and the run would wait for ever."""
+    with dask.config.set({"distributed.scheduler.worker-ttl": "3s"}), module.cluster(Where()) as client:
+        assert client.run_on_scheduler(_time_to_live) == (None, False)
