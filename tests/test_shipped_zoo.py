@@ -66,26 +66,27 @@ def decibels(image: Tensor, structure: str, photons: float) -> float:
     return float(psnr(fit_intensity(image, truth), truth, data_range=float(truth.max() - truth.min())))
 
 
-@pytest.mark.parametrize("name", [SRGAN, SR3])
-@pytest.mark.parametrize("structure", ["microtubules", "actin"])
-def test_texture_is_what_the_others_are_for(name: str, structure: str) -> None:
-    """In dim images EDSR smooths away what it cannot know. The others keep twice its fine power, at a cost in PSNR."""
-    truth = field(structure, 30.0)[1]
-    fine = {each: float(power_kept(restored(each, structure, 30.0), truth, bands=NEW_BAND)[0]) for each in (EDSR, name)}
-    assert fine[name] > 2 * fine[EDSR]
+@pytest.mark.parametrize(("name", "times"), [(SRGAN, 2.0), (SR3, 1.3)])
+def test_texture_is_what_the_others_are_for(name: str, times: float) -> None:
+    """In dim images EDSR smooths away what it cannot know. The others keep more fine power, nearer to the truth's."""
+    kept: dict[str, list[float]] = {EDSR: [], name: []}
+    for structure in ("microtubules", "actin", "mitochondria"):
+        truth = field(structure, 30.0)[1]
+        for each, found in kept.items():
+            found.append(float(power_kept(restored(each, structure, 30.0), truth, bands=NEW_BAND)[0]))
+        loss = [decibels(restored(each, structure, 30.0), structure, 30.0) for each in (EDSR, name)]
+        assert -0.3 < loss[0] - loss[1] < 2.5
+    fine = {each: float(np.median(found)) for each, found in kept.items()}
+    assert fine[name] > times * fine[EDSR]
     assert abs(np.log(fine[name])) < abs(np.log(fine[EDSR]))
-    loss = decibels(restored(EDSR, structure, 30.0), structure, 30.0) - decibels(
-        restored(name, structure, 30.0), structure, 30.0
-    )
-    assert -0.3 < loss < 3
 
 
 def test_the_mean_of_samples_is_nearly_as_good_as_a_regression() -> None:
-    for structure, photons in (("microtubules", 400.0), ("vesicles", 100.0)):
-        samples = torch.stack([restored(SR3, structure, photons, seed) for seed in range(8)])
-        mean, one = (decibels(image, structure, photons) for image in (samples.mean(0), samples[0]))
+    for photons in (400.0, 30.0):
+        samples = torch.stack([restored(SR3, "microtubules", photons, seed) for seed in range(8)])
+        mean, one = (decibels(image, "microtubules", photons) for image in (samples.mean(0), samples[0]))
         assert mean > one
-        assert mean > decibels(restored(EDSR, structure, photons), structure, photons) - 0.5
+        assert mean > decibels(restored(EDSR, "microtubules", photons), "microtubules", photons) - 0.5
 
 
 TILT = 0.17

@@ -1,4 +1,4 @@
-r"""Held-out figures of the shipped models: python tools/heldout.py [MODEL ...] [--fields 3] [--docs FILE] [--ship]
+r"""Held-out figures of the shipped models: python tools/heldout.py [MODEL ...] [--fields 2] [--docs FILE] [--ship]
 
 What `fluorsr compare` does, on simulated fields of seeds that no recipe can hold: each structure at three light
 levels, microtubules that are all in focus, and evenly labelled ones, without the grain of single labels.
@@ -46,7 +46,7 @@ ONE_PERCENT = math.sqrt(4 * math.log(2) * math.log(100)) / math.pi
 BASELINES = ("bicubic", "richardson-lucy")
 COLUMNS = ("psnr", "ssim", "ms_ssim", "frc", "power", "light")
 SAMPLES = 8
-NEAR_PX = 16
+NEAR_PX = 12
 """Input pixels around a field for a model that samples: its own halo would take ten times as long."""
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 
@@ -127,7 +127,8 @@ def table(found: Comparison, wanted: list[str]) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * len(metrics)]
     for group in found.groups[1:]:
         for name in wanted:
-            row = [f"{found.summary(group, name, metric.name).mean:.{metric.digits}f}" for metric in metrics]
+            means = [found.summary(group, name, metric.name).mean for metric in metrics]
+            row = [f"{m:.{metric.digits}f}" if m < 1000 else ">1000" for m, metric in zip(means, metrics, strict=True)]
             lines.append("| " + " | ".join([group, name, *row]) + " |")
     return "\n".join(lines)
 
@@ -139,7 +140,7 @@ def explained(found: Comparison, arguments: argparse.Namespace) -> str:
         "FRC after a linear intensity fit, against the noise-free truth; FRC: the finest detail shared with it, 1/7 "
         f"criterion. `power`: the restored image's over the truth's in the new band, periods of "
         f"{1000 * INPUT_UM / ONE_PERCENT:.0f} to {1000 * TARGET_UM / ONE_PERCENT:.0f} nm, where 1 is as much texture "
-        "as the truth has, right or wrong. `light`, without a fit: the mean above the background over the input's. "
+        "as the truth has, right or wrong (nuclei have next to none). `light`, without a fit: the mean above the background over the input's. "
         "Richardson-Lucy is given a spot of 250 nm and the iterations that were best on other fields of the same kind. "
         f"By fluorsr {found.version}: `python tools/heldout.py {' '.join(arguments.models)} --fields "
         f"{arguments.fields} --size {arguments.size}`.\n"
@@ -148,7 +149,8 @@ def explained(found: Comparison, arguments: argparse.Namespace) -> str:
 
 def ship(model: str, found: Comparison, page: str) -> None:
     """Put a model's figures into its weights' notes, and the table between the marks of its card."""
-    path, weights = find(model), read_weights(model)
+    path = find(model)
+    weights = read_weights(path)
     own = [method.name for method in found.methods if method.name.startswith(weights.spec.name)]
     kept = {group: {m: all_[m] for m in (*BASELINES, *own)} for group, all_ in figures(found).items()}
     network = build(weights.architecture, weights.config)
@@ -172,8 +174,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=list(MODELS), help="of one scale; names, or files")
     parser.add_argument("--precision", default="bf16")
-    parser.add_argument("--fields", type=int, default=3, help="per structure and light level")
-    parser.add_argument("--size", type=int, default=96, help="input pixels of a field")
+    parser.add_argument("--fields", type=int, default=2, help="per structure and light level")
+    parser.add_argument("--size", type=int, default=88, help="input pixels of a field")
     parser.add_argument("--out", type=Path, default=Path("heldout"))
     parser.add_argument("--docs", type=Path, help="a page for the whole table")
     parser.add_argument("--ship", action="store_true", help="put the figures into the zoo's files and cards")
