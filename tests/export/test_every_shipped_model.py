@@ -22,7 +22,7 @@ LIBRARY = Path(__file__).parents[2] / "build/host/libfluorsr_host.so"
 pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
 
 
-# A sample of a diffusion model takes many evaluations with a wide halo, minutes a case. Small ones have tests elsewhere.
+# A sample of a diffusion model takes many evaluations with a wide halo: minutes a case. Small ones have their tests.
 @pytest.mark.parametrize("name", [name for name in zoo() if not describe(name).spec.stochastic])
 def test_all_runtimes_agree_with_python(name, tmp_path):
     host = LIBRARY if LIBRARY.is_file() else None  # built by tools/host.sh
