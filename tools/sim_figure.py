@@ -33,7 +33,7 @@ from fluorsr.metrics.frc import frc
 from fluorsr.metrics.psnr import psnr
 from fluorsr.metrics.ssim import ssim
 from fluorsr.models.sim_network import SimNetwork
-from fluorsr.models.zoo_index import zoo
+from fluorsr.models.zoo_index import describe, zoo
 from fluorsr.report.figures import BACKGROUND, INK, Panel, draw_panel, new_figure, save_png, scale_bar
 
 CAMERA_UM, FINE_UM, BORDER = 0.06, 0.03, 8
@@ -184,7 +184,8 @@ def main() -> None:
     parser.add_argument("--model", action="append")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    models = arguments.model or [name for name in zoo() if re.match("unet-sim", name)]
+    shipped = [name for name in zoo() if re.match("unet-sim", name)]
+    models = arguments.model or sorted(shipped, key=lambda name: -describe(name).spec.frames)
     optics = make_optics(OPTICS["numerical_aperture"], OPTICS["emission_nm"], CAMERA_UM)
     rows: list[Row] = []
     panels: dict[str, list[Panel]] = {}
@@ -220,7 +221,7 @@ PAGE = """\
 
 Microtubules, three fields; frames of Jin et al., Nat. Commun. 11, 1934 (2020), binned back to camera pixels of 60 nm.
 Each image is put on the reference's scale by a linear fit and judged without its 8 outer pixels. In all panels of a row
-black is 0 and white the reference's 99.8th percentile.
+black is 0 and white the reference's 99.8th percentile. No network has seen a real frame in training.
 
 | field | image | PSNR (dB) | SSIM | FRC with the reference (nm) | decorrelation (nm) | unsupported |
 |---|---|---:|---:|---:|---:|---:|
@@ -233,10 +234,11 @@ black is 0 and white the reference's 99.8th percentile.
   (`fluorsr.sim_support`). For the dark images too: whether what they show is there.
 - The reference is a reconstruction too, with its own ringing. In field 2 it is distorted against the frames by about
   1 %, which costs every method some decibels.
-- The Wiener reconstruction of the dark frames takes the pattern's vectors from the bright ones, as the dark ones alone
-  do not show them; phases and contrast are its own.
+- Of the dark frames Wiener, and the networks of 9 and 3 frames, take the pattern's vectors from the bright ones; phases
+  and contrast are their own. The network of 15 frames finds the vectors in the dark frames by itself.
 
-Made by `python tools/sim_figure.py DATA{named}`.
+What these figures mean, what was tried and what is missed: [sim_notes.md](sim_notes.md). Light levels, with known
+truth: [sim_light.md](sim_light.md). Made by `python tools/sim_figure.py DATA{named}`.
 """
 
 

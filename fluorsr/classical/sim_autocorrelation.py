@@ -21,6 +21,7 @@ from fluorsr.classical.sim_orders import SimOptics, carrier, edge_window, freque
 from fluorsr.classical.sim_parameters import (
     NoStripesError,
     SimParameters,
+    check_periods,
     estimate_parameters,
     phases_of,
     reach_per_um,
@@ -98,7 +99,8 @@ def find_stripes(
     period_um    (least, most) of the first order, where it is known
     wave_per_um  [A, 2] the vectors, where they are known
 
-    Raises NoStripesError where no vector stands out, InputError where wave_per_um has another shape.
+    Raises NoStripesError where no vector stands out or the directions' periods differ, InputError where wave_per_um has
+    another shape.
     """
     angles, phases = frames.shape[:2]
     if wave_per_um is not None and wave_per_um.shape != (angles, 2):
@@ -121,7 +123,7 @@ def find_stripes(
             f"and chance alone gives up to {LEAST_STRENGTH}; give the pattern as measured from brighter frames"
         )
     phase, offset, modulation, light, clarity, error = (torch.stack(each) for each in zip(*found, strict=True))
-    return SimParameters(
+    measured = SimParameters(
         torch.stack(waves),
         phase,
         offset,
@@ -131,6 +133,9 @@ def find_stripes(
         error,
         torch.tensor(strength, dtype=torch.float64),
     )
+    if wave_per_um is None:
+        check_periods(measured)
+    return measured
 
 
 def _together(amplitude: Tensor) -> Tensor:

@@ -158,12 +158,12 @@ def estimate_parameters(
         measured = SimParameters(waves, *_measure(scene, waves, separated, measured), strength)
     assert measured is not None
     if wave_per_um is None:
-        _check_periods(measured)
+        check_periods(measured)
     return measured
 
 
-def _check_periods(measured: SimParameters) -> None:
-    """Chance peaks lie anywhere; one microscope's periods differ by a few per cent at most."""
+def check_periods(measured: SimParameters) -> None:
+    """Chance peaks lie anywhere; one microscope's periods differ by a few per cent at most. Raises NoStripesError."""
     period = measured.period_nm
     if float(period.max() / period.min()) > 1 + SAME_PERIOD:
         raise NoStripesError(
