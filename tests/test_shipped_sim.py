@@ -11,13 +11,14 @@ import tifffile
 import torch
 from torch import Tensor
 
+import fluorsr
 from fluorsr.classical.registry import make_optics
 from fluorsr.classical.sim_autocorrelation import measure_stripes
 from fluorsr.classical.sim_parameters import NoStripesError
 from fluorsr.classical.sim_support import sim_support
 from fluorsr.data.scene import KEPT_FRAMES
 from fluorsr.data.simulate import Field, configure, simulate_pair
-from fluorsr.evaluate.restore import restore_field
+from fluorsr.image import Image
 from fluorsr.metrics.fit import fit_intensity
 from fluorsr.metrics.psnr import psnr
 from fluorsr.metrics.ssim import ssim
@@ -47,6 +48,16 @@ def network(frames: int) -> SimNetwork:
     return inside
 
 
+def restored(frames: int, raw: np.ndarray, waves: Tensor | None = None) -> Tensor:
+    """What the network of so many frames makes of 15, which are checked before; `waves` where it is calibrated."""
+    model = network(frames)
+    some = f"{','.join(map(str, KEPT_FRAMES[frames]))} of 15"
+    image = Image(raw, "qyx", {"y": 0.06, "x": 0.06})
+    model = model if waves is None else model.calibrated(waves)
+    made = fluorsr.restore(image, model, frames_axis="q", frames=some, dtype="float32")
+    return torch.from_numpy(made.to_numpy())
+
+
 def judged(image: Tensor, target: Tensor, edge: int = 8) -> tuple[float, float]:
     inner = (slice(edge, -edge), slice(edge, -edge))
     truth = target[inner].double()
@@ -74,14 +85,14 @@ def test_recipe_figures_and_card_travel_with_it(frames: int) -> None:
         (15, "fov2_high_light", 21.9, 0.67),
         (15, "fov3_high_light", 26.0, 0.80),
         (15, "fov1_low_light", 22.4, 0.68),
-        (9, "fov1_high_light", 24.3, 0.76),
+        (9, "fov1_high_light", 24.8, 0.77),
         (3, "fov1_high_light", 23.7, 0.74),
         (3, "fov3_high_light", 23.5, 0.73),
     ],
 )
 def test_on_real_frames_it_stays_as_good_as_it_was(frames: int, name: str, db: float, similar: float) -> None:
     raw = camera(f"{name}_raw.tif")
-    found = judged(restore_field(network(frames), raw[KEPT_FRAMES[frames]]), reference(name))
+    found = judged(restored(frames, raw), reference(name))
     assert found[0] > db
     assert found[1] > similar
     wide = torch.nn.functional.interpolate(torch.from_numpy(raw.mean(0))[None, None], scale_factor=2, mode="bicubic")
@@ -99,7 +110,7 @@ def reference(name: str) -> Tensor:
 def test_on_real_haze_it_invents_no_mesh(field: str, most: float) -> None:
     """Of the crude trial's image of field 1 14 % had no support in the frames, of field 2 22 %."""
     raw = camera(f"{field}_high_light_raw.tif")
-    assert unsupported(restore_field(network(15), raw), raw, make_optics(1.49, 600.0, 0.06)) < most
+    assert unsupported(restored(15, raw), raw, make_optics(1.49, 600.0, 0.06)) < most
 
 
 def unsupported(image: Tensor, frames: np.ndarray, optics) -> float:
@@ -116,7 +127,8 @@ def thick(request) -> Field:
 @pytest.mark.parametrize(("frames", "most"), [(15, 0.10), (9, 0.14), (3, 0.20)])
 def test_out_of_focus_light_of_a_thick_specimen_does_not_become_structure(thick, frames: int, most: float) -> None:
     optics = make_optics(thick.drawn["numerical_aperture"], thick.drawn["emission_nm"], 0.06, thick.drawn["damping"])
-    image = restore_field(network(frames), thick.degraded[KEPT_FRAMES[frames]])
+    # One frame a direction does not show its stripes under so much haze: the microscope is calibrated.
+    image = restored(frames, thick.degraded, thick.stripes.wave_per_um[::5])
     assert unsupported(image, thick.degraded, optics) < most
     # Against the truth: where nothing is in focus, nothing is drawn.
     truth = torch.from_numpy(thick.target) - thick.drawn["offset"]
@@ -132,4 +144,4 @@ def test_out_of_focus_light_of_a_thick_specimen_does_not_become_structure(thick,
 def test_frames_that_are_empty_are_refused_and_not_filled() -> None:
     noise = np.random.default_rng(1).poisson(100, (15, 96, 96)).astype(np.uint16)
     with pytest.raises(NoStripesError, match="stripes"):
-        restore_field(network(15), noise)
+        restored(15, noise)

@@ -26,7 +26,7 @@ from fluorsr.classical.wiener_sim import WienerSim
 from fluorsr.data.scene import KEPT_FRAMES
 from fluorsr.data.simulate import Field, configure, simulate_pair
 from fluorsr.evaluate.cases import TEST_SEED
-from fluorsr.evaluate.restore import restore_field
+from fluorsr.image import Image
 from fluorsr.metrics.fit import fit_intensity
 from fluorsr.metrics.frc import frc
 from fluorsr.metrics.psnr import psnr
@@ -37,7 +37,7 @@ from fluorsr.models.zoo_index import zoo
 from fluorsr.report.figures import BACKGROUND, FAINT, INK, new_figure, save_png
 from fluorsr.train.recipe import read_recipe
 
-LEVELS = (1000.0, 300.0, 100.0, 30.0, 10.0, 4.0)
+LEVELS = (1000.0, 300.0, 100.0, 30.0, 10.0)
 """Photons of a raw frame where the specimen is brightest."""
 
 SPECIMENS: dict[str, dict[str, object]] = {
@@ -86,8 +86,11 @@ def restored(specimens: str, index: int, photons: float, models: list[str]) -> d
         network = fluorsr.load(model, pixel_size_um=field.pixel_size_um).network
         if isinstance(network, SimNetwork):
             network = network.calibrated(vectors(field))
-        kept = KEPT_FRAMES[network.spec.frames]
-        images[network.spec.name] = field, restore_field(network, field.degraded[kept])
+        some = f"{','.join(map(str, KEPT_FRAMES[network.spec.frames]))} of 15"
+        made = fluorsr.restore(
+            Image(field.degraded, "qyx"), network, frames_axis="q", frames=some, check_frames=False, dtype="float32"
+        )
+        images[network.spec.name] = field, torch.from_numpy(made.to_numpy())
     return images
 
 
@@ -142,8 +145,8 @@ def draw(means: Means, path: Path) -> None:
             axes.tick_params(colors=FAINT, labelsize=7, which="both")
             for spine in axes.spines.values():
                 spine.set_color(FAINT)
-            if r == c == 0:
-                axes.legend(fontsize=7, facecolor=BACKGROUND, labelcolor=INK, edgecolor=FAINT)
+            if r == 0 and c == len(FIGURES) - 1:
+                axes.legend(loc="upper left", fontsize=7, facecolor=BACKGROUND, labelcolor=INK, edgecolor=FAINT)
     figure.tight_layout()
     save_png(figure, path)
 

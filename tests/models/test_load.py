@@ -244,7 +244,11 @@ def test_shipped_models(name):
     card = describe(name)
     assert card.spec.name == name
     assert card.notes
-    assert load(name, device="cpu").restore(TILES, ORIGIN, 0).shape == (
+    model = load(name, device="cpu")
+    if card.spec.frames > 1:  # it is given raw SIM frames: tests/test_shipped_sim.py
+        assert model.spec == card.spec
+        return
+    assert model.restore(TILES, ORIGIN, 0).shape == (
         2,
         1,
         48 * card.spec.scale,
