@@ -244,7 +244,7 @@ def test_shipped_models(name):
     card = describe(name)
     assert card.spec.name == name
     assert card.notes
-    model = load(name, device="cpu")
+    model = load(name, device="cpu", precision="fp32")
     if card.spec.frames > 1:  # it is given raw SIM frames: tests/test_shipped_sim.py
         assert model.spec == card.spec
         return
