@@ -92,15 +92,24 @@ class SimParameters:
         return self.phase_rad[:, :, None] * m + self.offset_rad[:, None]
 
     def to_json(self) -> dict[str, Any]:
-        """A dict of lists, the periods and angles with them for people to read; `from_json` inverts it."""
-        values = {name: each.tolist() for name, each in vars(self).items()}
+        """A dict of lists, the periods and angles with them for people to read; `from_json` inverts it.
+
+        What was not measured is None: JSON has no NaN.
+        """
+        values = {name: each.tolist() if bool(each.isfinite().all()) else None for name, each in vars(self).items()}
         return {"period_nm": self.period_nm.tolist(), "angle_deg": self.angle_deg.tolist(), **values}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> SimParameters:
         """Rebuild from `to_json`'s dict."""
-        names = [each.name for each in fields(cls)]
-        return cls(**{name: torch.tensor(values[name], dtype=torch.float64) for name in names})
+        phases = torch.tensor(values["phase_rad"], dtype=torch.float64)
+        offsets = torch.tensor(values["offset_rad"], dtype=torch.float64)
+        unknown = {
+            "modulation": torch.full_like(offsets, math.nan),
+            "strength": torch.full_like(phases[:, 0], math.nan),
+        }
+        known = [each.name for each in fields(cls) if values[each.name] is not None]
+        return cls(**{**unknown, **{name: torch.tensor(values[name], dtype=torch.float64) for name in known}})
 
     def moved(self, y_um: float, x_um: float) -> SimParameters:
         """The same stripes seen from a pixel grid whose (0, 0) lies at (y, x) of this one."""

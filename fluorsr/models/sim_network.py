@@ -9,7 +9,6 @@ stripes, which they do not to a search over all periods.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -74,10 +73,7 @@ class SimNetwork:
             wave_per_um=self._waves,
         )
         y, x = (-at * self._optics.pixel_size_um for at in origin)
-        # JSON has no NaN, which says that the contrast is not known.
-        contrast = found.modulation if bool(found.modulation.isfinite().all()) else None
-        told = {**found.moved(y, x).to_json(), "modulation": None if contrast is None else contrast.tolist()}
-        return {**told, "level": float(frames.double().mean())}
+        return {**found.moved(y, x).to_json(), "level": float(frames.double().mean())}
 
     def measured(self, facts: dict[str, Any]) -> SimNetwork:
         """See fluorsr.restorer.MeasuringRestorer."""
@@ -89,8 +85,7 @@ class SimNetwork:
             here = torch.zeros(1, 2, dtype=torch.int64)
             alone = [self.measured(self.measure(tile, (0, 0))).restore(tile[None], here, seed) for tile in tiles]
             return torch.cat(alone)
-        unknown = [[math.nan] * ORDERS] * ANGLES
-        found = SimParameters.from_json({**self._facts, "modulation": self._facts["modulation"] or unknown})
+        found = SimParameters.from_json(self._facts)
         given = demodulate(
             tiles.reshape(len(tiles), ANGLES, self.phases, *tiles.shape[-2:]),
             found.wave_per_um * self._optics.pixel_size_um,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fluorsr.classical.sim_autocorrelation import find_stripes
 from fluorsr.classical.sim_demodulate import LEAST_MODULATION, SCALE, channels, demodulate
+from fluorsr.classical.sim_parameters import SimParameters, estimate_parameters
 from fluorsr.errors import InputError
 from fluorsr.optics.psf import gaussian_blur
 
@@ -75,3 +78,15 @@ def test_contrast_that_is_next_to_nothing_does_not_blow_up_noise(three_beams) ->
     assert float(demodulate(frames, args[0].double(), *args[1:])[:, 4:].std()) < 1 / LEAST_MODULATION
     with pytest.raises(InputError, match="do not tell 5 orders apart"):
         demodulate(frames, args[0].double(), torch.zeros(3, 5, 2), *args[2:])
+
+
+def test_parameters_of_which_some_were_not_measured_survive_json(three_beams) -> None:
+    split = three_beams.frames
+    few = find_stripes(split[:, :1], three_beams.optics)
+    back = SimParameters.from_json(json.loads(json.dumps(few.to_json(), allow_nan=False)))
+    assert bool(back.modulation.isnan().all())
+    assert torch.equal(back.phase_rad, few.phase_rad)
+    known = estimate_parameters(split, three_beams.optics, wave_per_um=few.wave_per_um, rounds=1)
+    back = SimParameters.from_json(json.loads(json.dumps(known.to_json(), allow_nan=False)))
+    assert bool(back.strength.isnan().all())
+    assert torch.equal(back.modulation, known.modulation)

@@ -169,7 +169,7 @@ def test_a_specimen_that_drifts_moves_under_the_stripes() -> None:
     scene = Scene(configure("sim-3x5", fixed=True, **(LIKE_REAL | changes), drift_um=0.03), 3, 0, "microtubules")
     means = [torch.from_numpy(each.degraded[10:].mean(0)) for each in (still, drifted)]
     found = measure_shift(means[0], means[1])
-    y, x = (scene._stripes.drift_um[10:].mean(0) / 0.06).tolist()
+    y, x = (scene.stripes.drift_um[10:].mean(0) / 0.06).tolist()
     assert math.hypot(y, x) > 0.4
     assert (found.y, found.x) == (pytest.approx(y, abs=0.2), pytest.approx(x, abs=0.2))
 

@@ -200,5 +200,7 @@ def test_real_frames_through_the_pipeline(tmp_path: Path) -> None:
     pixels = whole.read(PlaneIndex(), slice(8, -8), slice(8, -8)).astype(np.float64)
     assert np.corrcoef(pixels.ravel(), reference[8:-8, 8:-8].ravel())[0, 1] > 0.9
     dark = tifffile.imread(DATA / "fov1_low_light_raw.tif").astype(np.float64).reshape(15, 128, 2, 128, 2).mean((2, 4))
-    with pytest.raises(InputError, match="stripes"):
-        fluorsr.infer(write(tmp_path / "dark.tif", torch.from_numpy(dark)), tmp_path / "dark.zarr", **options)
+    # A hundredth of the light: the vectors come from single frames' autocorrelation, and go into the record too.
+    fluorsr.infer(write(tmp_path / "dark.tif", torch.from_numpy(dark)), tmp_path / "dark.zarr", **options)
+    pixels = open_image(tmp_path / "dark.zarr").read(PlaneIndex(), slice(8, -8), slice(8, -8)).astype(np.float64)
+    assert np.corrcoef(pixels.ravel(), reference[8:-8, 8:-8].ravel())[0, 1] > 0.7
