@@ -12,6 +12,7 @@ which leaves some degrees of error at any light; with all phases at hand `fluors
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -205,7 +206,8 @@ def measure_stripes(
         if beams != ORDERS + 1 or wave_per_um is not None:
             raise
         try:
-            waves = find_stripes(frames, optics, period_um=period_um).wave_per_um
+            rough = find_stripes(frames, optics, period_um=period_um)
         except NoStripesError:
             raise finer from None
-    return estimate_parameters(frames, optics, beams=beams, wave_per_um=waves)
+    measured = estimate_parameters(frames, optics, beams=beams, wave_per_um=rough.wave_per_um)
+    return replace(measured, strength=rough.strength)
