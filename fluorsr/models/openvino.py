@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -49,19 +50,25 @@ class OpenVinoNetwork(Network):
         """The network compiled for tiles of one shape [B, frames, Y, X]."""
         with self._lock:
             if shape not in self._compiled:
-                example = torch.zeros(shape)
-                with quiet_jit(), torch.inference_mode():
-                    traced = torch.jit.trace(self._module, example, check_trace=False)  # type: ignore[no-untyped-call]
-                # Not openvino.convert_model: it reports its use to a server.
-                frontend = self._frontend.FrontEndManager().load_by_framework("pytorch")
-                decoder = self._decoder.TorchScriptPythonDecoder(traced, example_input=(example,))
-                model = frontend.convert(frontend.load(decoder))
-                model.reshape({model.inputs[0]: self._runtime.PartialShape(list(shape))})
-                settings = {
-                    "INFERENCE_PRECISION_HINT": HINTS[self.precision],
-                    "INFERENCE_NUM_THREADS": self._threads,
-                    "NUM_STREAMS": self._threads,
-                    "ENABLE_CPU_PINNING": False,
-                }
-                self._compiled[shape] = self._runtime.Core().compile_model(model, "CPU", settings)
+                # OpenVINO gives the thread that compiles a signal stack of its own, and frees it with the model: on the
+                # main thread the next signal would end the process. So that thread is one that ends at once.
+                with ThreadPoolExecutor(1) as brief:
+                    self._compiled[shape] = brief.submit(self._compile, shape).result()
             return self._compiled[shape]
+
+    def _compile(self, shape: tuple[int, ...]) -> Any:
+        example = torch.zeros(shape)
+        with quiet_jit(), torch.inference_mode():
+            traced = torch.jit.trace(self._module, example, check_trace=False)  # type: ignore[no-untyped-call]
+        # Not openvino.convert_model: it reports its use to a server.
+        frontend = self._frontend.FrontEndManager().load_by_framework("pytorch")
+        decoder = self._decoder.TorchScriptPythonDecoder(traced, example_input=(example,))
+        model = frontend.convert(frontend.load(decoder))
+        model.reshape({model.inputs[0]: self._runtime.PartialShape(list(shape))})
+        settings = {
+            "INFERENCE_PRECISION_HINT": HINTS[self.precision],
+            "INFERENCE_NUM_THREADS": self._threads,
+            "NUM_STREAMS": self._threads,
+            "ENABLE_CPU_PINNING": False,
+        }
+        return self._runtime.Core().compile_model(model, "CPU", settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import sys
 from pathlib import Path
 
@@ -32,6 +34,32 @@ def test_it_is_torchs_result_to_rounding_whatever_the_tile_and_the_threads() -> 
     assert np.abs(tiled - one).max() < 1e-4 * span
     half = fluorsr.restore(IMAGE, MODEL, precision="bf16", engine="openvino", **USUAL).data
     assert 1e-4 * span < np.abs(half - torchs).max() < 0.1 * span
+
+
+class SignalStack(ctypes.Structure):
+    """stack_t of sigaltstack(2)."""
+
+    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+def signal_stack() -> tuple[int | None, int, int]:
+    """Of this thread, as the kernel has it."""
+    own = SignalStack()
+    assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(own)) == 0
+    return own.start, own.flags, own.size
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signal stacks are looked at as Linux has them")
+def test_the_callers_thread_keeps_its_signal_stack() -> None:
+    """OpenVINO's own, freed with the model, would make the next signal end the process."""
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    before = signal_stack()
+    model = fluorsr.load(MODEL, precision="fp32", engine="openvino")
+    fluorsr.restore(IMAGE, model, threads=1, **USUAL)
+    assert signal_stack() == before
+    del model
+    gc.collect()
+    assert signal_stack() == before
 
 
 def test_a_run_with_it_is_recorded_as_such(tmp_path: Path) -> None:
