@@ -18,6 +18,7 @@ the radius that holds 99.9 % of a pixel's influence.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -281,11 +282,18 @@ def _range(output: Tensor) -> float:
 
 @contextmanager
 def _plain_convolutions() -> Iterator[None]:
-    """Within it, convolutions are matrix products in float32, so that NaN goes exactly where a pixel is used."""
+    """Within it, convolutions are matrix products in float32, so that NaN goes exactly where a pixel is used.
+
+    The switches are the whole process's, so one thread at a time: two would each put back what the other had set.
+    """
     backends = torch.backends
-    before = backends.mkldnn.enabled, backends.cudnn.enabled
-    backends.mkldnn.enabled, backends.cudnn.enabled = False, False  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        backends.mkldnn.enabled, backends.cudnn.enabled = before
+    with _SWITCHES:
+        before = backends.mkldnn.enabled, backends.cudnn.enabled
+        backends.mkldnn.enabled, backends.cudnn.enabled = False, False  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            backends.mkldnn.enabled, backends.cudnn.enabled = before
+
+
+_SWITCHES = threading.RLock()

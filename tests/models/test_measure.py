@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 
 from fluorsr.errors import ModelError
 from fluorsr.models.edsr import EDSR, EDSRConfig
-from fluorsr.models.measure import Measured, measure
+from fluorsr.models.measure import Measured, _plain_convolutions, measure
 from fluorsr.models.torchscript import freeze
 
 
@@ -219,6 +221,22 @@ def test_the_backends_are_left_as_they_were():
     measure(nn.Identity())
     assert torch.backends.mkldnn.enabled
     assert torch.backends.cudnn.enabled
+
+
+def test_two_threads_at_once_leave_the_backends_as_they_were():
+    entered = threading.Event()
+
+    def hold(seconds):
+        with _plain_convolutions():
+            entered.set()
+            time.sleep(seconds)
+
+    first = threading.Thread(target=hold, args=(0.2,))
+    first.start()
+    assert entered.wait(5)
+    hold(0.4)
+    first.join()
+    assert torch.backends.mkldnn.enabled
 
 
 @pytest.mark.parametrize(
