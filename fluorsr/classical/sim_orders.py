@@ -74,10 +74,7 @@ def separate(frames: Tensor, phase_rad: Tensor, light: Tensor | None = None) -> 
     n, orders = phase_rad.shape[-2:]
     if n < 2 * orders + 1:
         raise InputError(f"{2 * orders + 1} orders need at least as many phases, not {n}; reconstruct fewer beams")
-    plus = torch.exp(1j * phase_rad.double())
-    mixing = torch.cat([torch.ones_like(plus[..., :1]), plus, plus.conj()], -1)
-    if light is not None:
-        mixing = mixing * light[..., None]
+    mixing = _mixing(phase_rad, light)
     if float(torch.linalg.cond(mixing).max()) > WORST_CONDITION:
         steps = torch.rad2deg(phase_rad[..., 0]).remainder(360).round().flatten().tolist()
         raise InputError(f"phases of {steps} degrees do not tell {2 * orders + 1} orders apart; they must differ more")
@@ -93,15 +90,19 @@ def separate_few(frames: Tensor, phase_rad: Tensor, light: Tensor | None = None)
     that is frame * exp(-i theta_m), a lock-in amplifier's product.
     """
     orders = phase_rad.shape[-1]
-    plus = torch.exp(1j * phase_rad.double())
-    mixing = torch.cat([torch.ones_like(plus[..., :1]), plus, plus.conj()], -1)
-    if light is not None:
-        mixing = mixing * light[..., None]
+    mixing = _mixing(phase_rad, light)
     power = torch.tensor([*POWER[: orders + 1], *POWER[1 : orders + 1]], dtype=torch.float64)
     seen = (mixing * power) @ mixing.mH + NOISE * torch.eye(mixing.shape[-2], dtype=torch.complex128)
     weights = torch.linalg.solve(seen, mixing * power).mH
     weights = weights / (weights * mixing.mT).sum(-1, keepdim=True).real
     return torch.einsum("...mn,...nyx->...myx", weights[..., : orders + 1, :], frames.to(torch.complex128))
+
+
+def _mixing(phase_rad: Tensor, light: Tensor | None) -> Tensor:
+    """How much of orders 0, 1 .. M, -1 .. -M each frame holds: [..., N, M] -> [..., N, 2 M + 1] complex128."""
+    plus = torch.exp(1j * phase_rad.double())
+    mixing = torch.cat([torch.ones_like(plus[..., :1]), plus, plus.conj()], -1)
+    return mixing if light is None else mixing * light[..., None]
 
 
 POWER, NOISE = (1.0, 0.09, 0.06), 0.01

@@ -60,15 +60,23 @@ def make_sample(source: Source, card: Card, span: tuple[float, float] | None) ->
 def sample_image(spec: RestorerSpec, card: Card) -> NDArray[np.float32]:
     """An image as the model was trained on, simulated from its own recipe where it has one: [frames, Y, X] counts."""
     side = -(-max(SIDE, 2 * spec.halo + 64) // spec.multiple) * spec.multiple
+    settings = _simulation(card, side)
+    if settings is None or settings.frames != spec.frames:
+        return (100 + 1000 * filaments(spec.frames, side)[0]).round().numpy()
+    commonest = max(settings.structures, key=settings.structures.__getitem__)
+    return simulate_pair(steady(settings), 0, 0, commonest).degraded.astype(np.float32)
+
+
+def _simulation(card: Card, side: int) -> SimulationConfig | None:
+    """What it was trained on; None for one trained on real pairs, or by a recipe of another version."""
+    recipe = card.notes.get("recipe")
+    data = recipe.get("data") if isinstance(recipe, dict) else None
+    if not isinstance(data, dict):
+        return None
     try:
-        settings = SimulationConfig.model_validate(card.notes["recipe"]["data"] | {"size_px": side})
-        commonest = max(settings.structures, key=settings.structures.__getitem__)
-        degraded = simulate_pair(steady(settings), 0, 0, commonest).degraded
-        if degraded.shape[0] == spec.frames:
-            return degraded.astype(np.float32)
-    except (KeyError, TypeError, pydantic.ValidationError):
-        pass  # trained on real pairs, or by a recipe of another version
-    return (100 + 1000 * filaments(spec.frames, side)[0]).round().numpy()
+        return SimulationConfig.model_validate(data | {"size_px": side})
+    except pydantic.ValidationError:
+        return None
 
 
 def cover(raw: NDArray[Any], restored: NDArray[Any]) -> bytes:
