@@ -128,7 +128,7 @@ def test_a_part_has_the_order_of_the_whole(structure: str) -> None:
 
 def test_what_is_wrong_is_said() -> None:
     area = Area((0.0, 0.0), (5.0, 5.0))
-    with pytest.raises(InputError, match="there is no structure 'spindles'; use one of microtubules, actin"):
+    with pytest.raises(InputError, match="there is no structure 'spindles'; use one of microtubules, even_micro"):
         emitters_in("spindles", 0, area)
     with pytest.raises(InputError, match="seed -1 must be at least 0"):
         emitters_in("actin", -1, area)
