@@ -9,8 +9,10 @@ Runs alternate, so that a busy machine hurts all alike. Every method restores th
     memory          peak resident memory beyond the image and the output, each in a process of its own (Linux)
 
 "fluorsr" writes block by block into an output that exists, with buffers that live as long as the run, as fluorsr-infer
-does; "fluorsr, fresh" allocates the output and its buffers within the time, as MONAI must. MONAI's result is float32:
-for uint16 the conversion of input and output is part of its time.
+does; "fluorsr, fresh" allocates the output and its buffers within the time, as MONAI must. Both fade overlapping tiles
+into each other, as MONAI does. "fluorsr, exact" is what fluorsr-infer does with models whose reach is known: as many
+tiles, each of which gives up half of the overlap on every side, and no fading. MONAI's result is float32: for uint16
+the conversion of input and output is part of its time.
 
     python tools/bench/stitch.py [--size 8192] [--repeats 5] [--json FILE]
 """
@@ -39,7 +41,7 @@ from fluorsr.errors import MissingDependencyError, import_extra
 from fluorsr.tiling.blend import blend, extract
 from fluorsr.tiling.grid import Box, Grid
 
-OURS, FRESH = "fluorsr", "fluorsr, fresh"
+OURS, FRESH, EXACT = "fluorsr", "fluorsr, fresh", "fluorsr, exact"
 MONAI = {f"MONAI {mode}, batch {batch}": (mode, batch) for mode in ("constant", "gaussian") for batch in (1, 4, 16)}
 MEMORY = (OURS, "MONAI constant, batch 4", "MONAI gaussian, batch 4")
 FIGURES = ("total", "stitching", "stitching CPU")
@@ -94,12 +96,11 @@ class Model:
 class Blockwise:
     """fluorsr's way: block by block into a view of the output, with the same buffers for every block."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, exact: bool = False) -> None:
         n, s = task.size, task.scale
         self.task = task
-        self.grid = Grid(
-            (1, n, n), (1, task.tile, task.tile), (0, 0, 0), (0, task.overlap, task.overlap), scale=(1, s, s)
-        )
+        halo, overlap = (task.overlap // 2, 0) if exact else (0, task.overlap)
+        self.grid = Grid((1, n, n), (1, task.tile, task.tile), (0, halo, halo), (0, overlap, overlap), scale=(1, s, s))
         edges = [*range(0, n, task.block), n]
         spans = list(pairwise(edges))
         self.blocks = [Box((0, y0, x0), (1, y1, x1)) for y0, y1 in spans for x0, x1 in spans]
@@ -145,8 +146,8 @@ def monai_run(task: Task, method: str, image: NDArray[Any], model: Model) -> NDA
 
 def prepare(task: Task, method: str, image: NDArray[Any]) -> Callable[[Model], NDArray[Any]]:
     """What is done once, outside the time; the function returned is one run."""
-    if method == OURS:
-        blockwise, out = Blockwise(task), np.ones(task.out_shape, task.dtype)
+    if method in (OURS, EXACT):
+        blockwise, out = Blockwise(task, exact=method == EXACT), np.ones(task.out_shape, task.dtype)
 
         def reused(model: Model) -> NDArray[Any]:
             blockwise.run(image, out, model)
@@ -167,7 +168,7 @@ def prepare(task: Task, method: str, image: NDArray[Any]) -> Callable[[Model], N
 def check(task: Task, method: str, image: NDArray[Any], result: NDArray[Any]) -> None:
     """Both models are known, so is the result: exactly for us, to float rounding for MONAI."""
     expected = image.repeat(task.scale, 1).repeat(task.scale, 2)
-    if method in (OURS, FRESH):
+    if method in (OURS, FRESH, EXACT):
         assert np.array_equal(result, expected), f"{method} is not exact"
     else:
         assert np.allclose(result, expected, rtol=1e-5, atol=1), f"{method} is wrong"
@@ -238,7 +239,8 @@ def table(task: Task, rows: dict[str, dict[str, float]]) -> str:
         lines.append(f"| {method} | {seconds} | {ratios} | {memory} |")
     for key in FIGURES:
         best = min(MONAI, key=lambda method: rows[method][key])
-        lines.append(f"\n{key}: {rows[best][key] / ours[key]:.1f} times as fast as MONAI at its best ({best})")
+        times, exact = (rows[best][key] / rows[method][key] for method in (OURS, EXACT))
+        lines.append(f"\n{key}: {times:.1f} times as fast as MONAI at its best ({best}), exact {exact:.1f} times")
     return "\n".join(lines)
 
 
@@ -272,7 +274,7 @@ def main() -> None:
     for dtype in args.dtypes:
         for scale in args.scales:
             task = Task(scale, dtype, args.size, args.tile, args.overlap, args.block, args.threads)
-            rows = time_all(task, [OURS, FRESH, *MONAI], args.repeats)
+            rows = time_all(task, [OURS, FRESH, EXACT, *MONAI], args.repeats)
             for method in () if args.no_memory else MEMORY:
                 rows[method]["extra_mib"] = measured_memory(task, method)
             print(table(task, rows), flush=True)
