@@ -253,7 +253,8 @@ black is 0 and white the reference's 99.8th percentile. No network has seen a re
 - The reference is a reconstruction too, with its own ringing. In field 2 it is distorted against the frames by about
   1 %, which costs every method some decibels.
 - Of the dark frames Wiener, and the networks of 9 and 3 frames, take the pattern's vectors from the bright ones; phases
-  and contrast are their own. The network of 15 frames finds the vectors in the dark frames by itself.
+  and contrast are their own. The network of 15 frames finds the vectors in the dark frames by itself. On the command
+  line: `fluorsr info BRIGHT --frames-axis z --save-stripes scope.json`, then `--set stripes=scope.json`.
 
 What these figures mean, what was tried and what is missed: [sim_notes.md](sim_notes.md). Light levels, with known
 truth: [sim_light.md](sim_light.md). Made by `python tools/sim_figure.py DATA{named}`.

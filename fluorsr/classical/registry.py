@@ -16,6 +16,7 @@ import pydantic
 from fluorsr.classical.bicubic import Bicubic
 from fluorsr.classical.richardson_lucy import RichardsonLucy
 from fluorsr.classical.sim_orders import SimOptics
+from fluorsr.classical.sim_stripes import Stripes, settled
 from fluorsr.classical.wiener_sim import WienerOptions, WienerSim
 from fluorsr.errors import InputError
 from fluorsr.optics.microscope import Microscope
@@ -75,6 +76,7 @@ class WienerSimMethod(Method):
     numerical_aperture, emission_nm, damping   see SimOptics
     pixel_size_nm            of the camera, in place of what the image tells
     period_nm                (least, most) of the first order, to narrow the search
+    stripes                  a file of `fluorsr info --save-stripes`, whose vectors are taken: for dark frames
     wiener to notch_width    see WienerOptions
     """
 
@@ -86,6 +88,7 @@ class WienerSimMethod(Method):
     damping: float = pydantic.Field(default=0.3, gt=0, le=1)
     pixel_size_nm: float | None = pydantic.Field(default=None, gt=0)
     period_nm: tuple[float, float] | None = None
+    stripes: Stripes | None = None
     wiener: float | None = pydantic.Field(default=None, gt=0)
     wiener_factor: float = pydantic.Field(default=2.0, gt=0)
     apodisation: float = pydantic.Field(default=0.7, ge=0, le=4)
@@ -97,7 +100,18 @@ class WienerSimMethod(Method):
     def make(self, pixel_size_um: float | None) -> Restorer:
         """See Method."""
         size = self.pixel_size_nm / 1000 if self.pixel_size_nm is not None else pixel_size_um
+        if size is None and self.stripes is not None:
+            size = self.stripes.pixel_size_um
         optics = make_optics(self.numerical_aperture, self.emission_nm, size, self.damping)
+        waves = None
+        if self.stripes is not None:
+            waves = self.stripes.vectors(
+                "wiener-sim",
+                angles=self.angles,
+                beams=self.beams,
+                pixel_size_um=optics.pixel_size_um,
+                cutoff_per_um=optics.cutoff_per_um,
+            )
         joined = {name: getattr(self, name) for name in WienerOptions.model_fields if name != "pad"}
         return WienerSim(
             optics,
@@ -106,6 +120,7 @@ class WienerSimMethod(Method):
             beams=self.beams,
             options=WienerOptions(**joined, pad=min(128, max(32, math.ceil(REACH_UM / optics.pixel_size_um)))),
             period_um=(self.period_nm[0] / 1000, self.period_nm[1] / 1000) if self.period_nm else None,
+            wave_per_um=waves,
         )
 
     @pydantic.model_validator(mode="after")
@@ -145,6 +160,7 @@ METHODS: dict[str, type[Method]] = {
 
 def make_method(name: str, options: dict[str, Any] | None = None) -> Method:
     """The method of that name with these options. Raises InputError with all faults and the options there are."""
+    options = settled(options)
     try:
         return METHODS[name](**(options or {}))
     except pydantic.ValidationError as error:

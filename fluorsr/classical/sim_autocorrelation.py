@@ -29,13 +29,16 @@ from fluorsr.classical.sim_parameters import (
 )
 from fluorsr.errors import InputError
 
-ORDERS = 2
 LEAST_PHASES = 5
 """Of so many phases the steps are taken to be even; fewer may be any part of a series."""
 LOWEST = 0.15
 """Share of the cut-off below which out-of-focus light prevails, and no frequency votes."""
 LEAST_STRENGTH = 1.3
 """A peak's height over what noise reaches once in a hundred fields; a specimen's texture reaches 1.2."""
+CHANCE = 0.01
+"""How often noise alone may pass for stripes in a field that is searched,"""
+KNOWN_CHANCE = 0.02
+"""and at vectors that are known, all angles together: one dim angle does not spoil a plane."""
 NEIGHBOURS = 9
 """Rings of one frequency step."""
 ZOOM = (0.2, 0.05, 0.01)
@@ -92,36 +95,49 @@ def find_stripes(
     frames: Tensor,
     optics: SimOptics,
     *,
+    beams: int = 3,
     period_um: tuple[float, float] | None = None,
     wave_per_um: Tensor | None = None,
 ) -> SimParameters:
-    """Vectors and phases of frames [A, N, Y, X] of three-beam stripes, N >= 1; modulation is NaN: it is not measured.
+    """Vectors and phases of the stripes of frames [A, N, Y, X], N >= 1; modulation is NaN: it is not measured.
 
     period_um    (least, most) of the first order, where it is known
     wave_per_um  [A, 2] the vectors, where they are known
 
-    Raises NoStripesError where no vector stands out or the directions' periods differ, InputError where wave_per_um has
-    another shape.
+    Raises NoStripesError where no vector stands out or the directions' periods differ, or where the frames do not show
+    stripes at the known vectors; InputError where wave_per_um has another shape.
     """
-    angles, phases = frames.shape[:2]
+    angles, phases, orders = *frames.shape[:2], beams - 1
     if wave_per_um is not None and wave_per_um.shape != (angles, 2):
         raise InputError(f"wave_per_um {tuple(wave_per_um.shape)} must be ({angles}, 2): (y, x) of each angle")
-    low, high = reach_per_um(optics, ORDERS, period_um)
-    waves, strength, found = [], [], []
+    low, high = reach_per_um(optics, orders, period_um)
+    waves, power, found = [], [], []
     light = frames.double().mean((-2, -1))
-    chance = _chance(phases, math.pi * (high**2 - low**2) * optics.pixel_size_um**2 * 4 * frames[0, 0].numel())
+    places = math.pi * (high**2 - low**2) * optics.pixel_size_um**2 * 4 * frames[0, 0].numel()
+    chance = _chance(phases, orders, CHANCE / places if wave_per_um is None else KNOWN_CHANCE)
     for a, series in enumerate(frames):
         squares = _Squares(series, optics)
-        wave = _refine(squares, _coarse(squares, low, high)) if wave_per_um is None else wave_per_um[a].double()
-        amplitude = torch.cat([squares.at(m * wave[None]) for m in range(1, ORDERS + 1)], 1)
-        strength.append(math.sqrt(float(_together(amplitude)) / chance))
+        if wave_per_um is None:
+            wave = _refine(squares, _coarse(squares, orders, low, high), orders)
+        else:
+            wave = wave_per_um[a].double()
+        amplitude = torch.cat([squares.at(m * wave[None]) for m in range(1, orders + 1)], 1)
+        power.append(float(_together(amplitude)))
         waves.append(wave)
         even = phases >= LEAST_PHASES
-        found.append(phases_of(light[a], amplitude, torch.ones(phases, ORDERS).double(), even=even))
+        found.append(phases_of(light[a], amplitude, torch.ones(phases, orders).double(), even=even))
+    strength = [math.sqrt(each / chance) for each in power]
     if wave_per_um is None and min(strength) < LEAST_STRENGTH:
         raise NoStripesError(
             f"the stripes do not stand out: strength {', '.join(f'{each:.1f}' for each in strength)} at the angles, "
             f"and chance alone gives up to {LEAST_STRENGTH}; give the pattern as measured from brighter frames"
+        )
+    if wave_per_um is not None and sum(power) < _chance(phases, orders, KNOWN_CHANCE, angles):
+        raise NoStripesError(
+            "the frames do not show the stripes whose vectors are known, so their phases cannot be measured: strength "
+            f"{', '.join(f'{each:.1f}' for each in strength)} at the angles, where noise alone reaches 1 once in "
+            f"{1 / KNOWN_CHANCE:.0f} times; take brighter frames or a larger field, and look whether the vectors are "
+            "of this microscope, with its angles in this order"
         )
     phase, offset, modulation, light, clarity, error = (torch.stack(each) for each in zip(*found, strict=True))
     measured = SimParameters(
@@ -140,47 +156,48 @@ def find_stripes(
 
 
 def _together(amplitude: Tensor) -> Tensor:
-    """Power of all frames and orders: [N, ORDERS, ...] complex -> [...]; of even steps the frames add up in phase."""
-    phases = len(amplitude)
+    """Power of all frames and orders: [N, M, ...] complex -> [...]; of even steps the frames add up in phase."""
+    phases, orders = amplitude.shape[:2]
     if phases < LEAST_PHASES:
         power: Tensor = (amplitude.abs() ** 2).sum((0, 1))
         return power
-    step = torch.exp(-1j * nominal_phases(phases, ORDERS)).reshape(phases, ORDERS, *[1] * (amplitude.ndim - 2))
+    step = torch.exp(-1j * nominal_phases(phases, orders)).reshape(phases, orders, *[1] * (amplitude.ndim - 2))
     return (amplitude * step).sum(0).abs().square().sum(0)
 
 
-def _chance(phases: int, places: float) -> float:
-    """Power of all frames and orders that noise reaches at one of so many places, in one field of a hundred.
+def _chance(phases: int, orders: int, probability: float, angles: int = 1) -> float:
+    """Power of all frames and orders at one place an angle that noise exceeds with that probability.
 
     Each amplitude has two parts of variance 1, so its power is twice an exponential's, and a sum of them a gamma's.
     """
-    parts, share = (ORDERS, 2.0 * phases) if phases >= LEAST_PHASES else (phases * ORDERS, 2.0)
+    parts, share = (orders, 2.0 * phases) if phases >= LEAST_PHASES else (phases * orders, 2.0)
+    parts *= angles
     low, high = torch.zeros((), dtype=torch.float64), torch.tensor(1000.0, dtype=torch.float64)
     for _ in range(50):
         middle = (low + high) / 2
-        above = torch.special.gammaincc(torch.tensor(float(parts), dtype=torch.float64), middle) > 0.01 / places
+        above = torch.special.gammaincc(torch.tensor(float(parts), dtype=torch.float64), middle) > probability
         low, high = (middle, high) if above else (low, middle)
     return share * float(high)
 
 
-def _coarse(squares: _Squares, low: float, high: float) -> Tensor:
+def _coarse(squares: _Squares, count: int, low: float, high: float) -> Tensor:
     """The vector [2] of the highest peak between two lengths, to half a frequency step."""
     spectrum, fy, fx = squares.spectrum()
     height, width = spectrum.shape[-2:]
     rows, columns = torch.arange(height), torch.arange(width)
-    orders = [spectrum[:, (m * rows % height)[:, None], (m * columns % width)[None, :]] for m in range(1, ORDERS + 1)]
+    orders = [spectrum[:, (m * rows % height)[:, None], (m * columns % width)[None, :]] for m in range(1, count + 1)]
     length = torch.hypot(fy, fx)
     power = _together(torch.stack(orders, 1))
     row, column = divmod(int(power.masked_fill((length < low) | (length > high), -1.0).argmax()), width)
     return torch.stack([fy[row, 0], fx[0, column]])
 
 
-def _refine(squares: _Squares, wave: Tensor) -> Tensor:
+def _refine(squares: _Squares, wave: Tensor, count: int) -> Tensor:
     """The peak near `wave`, on ever finer grids."""
     for factor in ZOOM:
         grid = factor * squares.step * torch.arange(-4, 5, dtype=torch.float64)
         near = wave + torch.cartesian_prod(grid, grid)
-        amplitude = torch.stack([squares.at(m * near) for m in range(1, ORDERS + 1)], 1)
+        amplitude = torch.stack([squares.at(m * near) for m in range(1, count + 1)], 1)
         wave = near[int(_together(amplitude).argmax())]
     return wave
 
@@ -199,15 +216,18 @@ def measure_stripes(
     from here, and the modulation is NaN. Raises NoStripesError, InputError.
     """
     if frames.shape[1] < 2 * beams - 1:
-        return find_stripes(frames, optics, period_um=period_um, wave_per_um=wave_per_um)
-    try:
-        return estimate_parameters(frames, optics, beams=beams, period_um=period_um, wave_per_um=wave_per_um)
-    except NoStripesError as finer:
-        if beams != ORDERS + 1 or wave_per_um is not None:
-            raise
+        return find_stripes(frames, optics, beams=beams, period_um=period_um, wave_per_um=wave_per_um)
+    if wave_per_um is not None:
+        rough = find_stripes(frames, optics, beams=beams, wave_per_um=wave_per_um)
+    else:
         try:
-            rough = find_stripes(frames, optics, period_um=period_um)
-        except NoStripesError:
-            raise finer from None
+            return estimate_parameters(frames, optics, beams=beams, period_um=period_um)
+        except NoStripesError as finer:
+            if beams == 2:
+                raise
+            try:
+                rough = find_stripes(frames, optics, period_um=period_um)
+            except NoStripesError:
+                raise finer from None
     measured = estimate_parameters(frames, optics, beams=beams, wave_per_um=rough.wave_per_um)
     return replace(measured, strength=rough.strength)

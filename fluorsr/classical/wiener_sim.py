@@ -110,6 +110,7 @@ class WienerSim:
     parameters   of the stripes, from the whole image, its pixel (0, 0) at the origin; None measures them anew from each
                  tile, which then has to be the whole image or a part of it that is full of structure
     period_um    (least, most) of the first order, where it is known, for measuring
+    wave_per_um  [A, 2] (y, x) the pattern vectors, where they are known: phases and modulation alone are measured
     plane        of all that is the same in every tile of a plane, as `measure` told it; without it the Wiener filter is
                  fitted to each tile and each tile keeps its own mean
     The filter's reach is without an end: the spec says that it is not exact.
@@ -126,6 +127,7 @@ class WienerSim:
         parameters: SimParameters | None = None,
         options: WienerOptions | None = None,
         period_um: tuple[float, float] | None = None,
+        wave_per_um: Tensor | None = None,
         plane: Plane | None = None,
     ) -> None:
         parameters = plane.parameters if plane is not None else parameters
@@ -140,7 +142,7 @@ class WienerSim:
                 f"{(angles, phases, beams - 1)}"
             )
         self.optics, self.beams, self.parameters, self.period_um = optics, beams, parameters, period_um
-        self.plane = plane
+        self.plane, self.wave_per_um = plane, wave_per_um
         self.options = options or WienerOptions()
         self.angles, self.phases = angles, phases
         self._spec = RestorerSpec(
@@ -160,7 +162,7 @@ class WienerSim:
     def measure(self, frames: Tensor, origin: tuple[int, int]) -> dict[str, Any]:
         """See fluorsr.restorer.MeasuringRestorer."""
         split = frames.reshape(self.angles, self.phases, *frames.shape[-2:])
-        found = measure_stripes(split, self.optics, beams=self.beams, period_um=self.period_um)
+        found = self._measured(split)
         level, shape = float(split.double().mean()), (split.shape[-2], split.shape[-1])
         orders = separate(split.double() - level * found.light[..., None, None], found.orders_rad, found.light)
         fy, fx = frequencies(shape, self.optics.pixel_size_um)
@@ -183,6 +185,7 @@ class WienerSim:
             beams=self.beams,
             options=self.options,
             period_um=self.period_um,
+            wave_per_um=self.wave_per_um,
             plane=Plane.from_json(facts),
         )
 
@@ -195,9 +198,14 @@ class WienerSim:
             return together.float()[:, None]
         restored = []
         for each in frames:
-            found = measure_stripes(each, self.optics, beams=self.beams, period_um=self.period_um)
+            found = self._measured(each)
             restored.append(reconstruct(each[None], found, self.optics, self.options))
         return torch.stack(restored).float()
+
+    def _measured(self, frames: Tensor) -> SimParameters:
+        return measure_stripes(
+            frames, self.optics, beams=self.beams, period_um=self.period_um, wave_per_um=self.wave_per_um
+        )
 
 
 def reconstruct(

@@ -52,7 +52,13 @@ def infer(
     frame_order: Annotated[str, Text(help="angle or phase: which of them changes slowest along it.")] = "angle",
     check_frames: Annotated[bool, Text(help="Look whether the frames are what was declared.")] = True,
     setting: Annotated[
-        list[str] | None, Text("--set", metavar="KEY=VALUE", help="Option of a classical method: `iterations=20`.")
+        list[str] | None,
+        Text(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Option of a classical method: `iterations=20`. Of raw SIM frames, for dark ones: `stripes=FILE` of "
+            "`fluorsr info --save-stripes`.",
+        ),
     ] = None,
     samples: Annotated[
         int | None,

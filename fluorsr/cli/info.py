@@ -32,6 +32,14 @@ def info(
     picture: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw the frames' spectra, their orders marked.")
     ] = None,
+    save_stripes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the stripes as JSON, for dark or few frames of the same microscope: "
+            "`fluorsr infer --set stripes=FILE`.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show an image's axes, shape, pixel type, pixel size and channels, reading no pixels.
@@ -40,8 +48,12 @@ def info(
     are in the order that was declared.
     """
     image = open_image(path, level=level)
-    if picture is not None and frames_axis is None:
-        raise InputError("--picture draws the spectra of raw frames: say which axis holds them with --frames-axis")
+    for option, what, given in (
+        ("--picture", "draws the spectra", picture),
+        ("--save-stripes", "writes the stripes", save_stripes),
+    ):
+        if given is not None and frames_axis is None:
+            raise InputError(f"{option} {what} of raw frames: say which axis holds them with --frames-axis")
     series = None
     if frames_axis is not None:
         size = pixel_size_nm / 1000 if pixel_size_nm else image.pixel_size_um.get("x")
@@ -49,6 +61,8 @@ def info(
         series = describe_series(image, optics, frames_axis, angles=angles, phases=phases, slowest=order)
         if picture is not None:
             draw_spectra(series, picture)
+        if save_stripes is not None:
+            series.stripes(str(path)).save(save_stripes)
     if as_json:
         print(json.dumps(_as_json(image) | ({"series": series.to_json()} if series else {})))
         return
@@ -56,8 +70,9 @@ def info(
     _show_image(console, path, image)
     if series is not None:
         _show_series(console, series)
-        if picture is not None:
-            console.print(f"[bold]picture[/]  {picture}", highlight=False, soft_wrap=True)
+        for name, written in (("picture", picture), ("stripes", save_stripes)):
+            if written is not None:
+                console.print(f"[bold]{name}[/]  {written}", highlight=False, soft_wrap=True)
 
 
 def _as_json(image: Image) -> dict[str, Any]:

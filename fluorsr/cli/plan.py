@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fluorsr.pipeline.estimate as library
+from fluorsr.cli.settings import parse_settings
 from fluorsr.pipeline.run import DEFAULT_MODEL
 
 Text = typer.Option
@@ -30,6 +31,7 @@ def plan(
     region: Annotated[str | None, Text()] = None,
     level: Annotated[int, Text(help="Resolution level of an OME-Zarr to read.")] = 0,
     frames_axis: Annotated[str | None, Text(help="Axis that holds a SIM model's raw frames.")] = None,
+    setting: Annotated[list[str] | None, Text("--set", metavar="KEY=VALUE", help="As for `fluorsr infer`.")] = None,
     samples: Annotated[int | None, Text(help="As for `fluorsr infer`; so is --tta.")] = None,
     tta: Annotated[bool, Text("--tta")] = False,
     tile: Annotated[int | None, Text(help="Tile in input pixels.")] = None,
@@ -58,6 +60,7 @@ def plan(
         region=region,
         level=level,
         frames_axis=frames_axis,
+        options=parse_settings(setting),
         samples=samples,
         tta=tta,
         tile=tile,

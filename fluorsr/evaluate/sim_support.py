@@ -35,7 +35,7 @@ def support_of(
     raw         the whole series that was taken, also where the image was restored from some of its frames
     restored    of the same field: a whole multiple of the camera's pixels
     plane       which image of a time-lapse, channel or stack; the first by default
-    options     of wiener-sim: angles, phases, beams, numerical_aperture, emission_nm, pixel_size_nm, period_nm
+    options     of wiener-sim: angles, phases, beams, numerical_aperture, emission_nm, pixel_size_nm, period_nm, stripes
 
     Raises InputError where the two do not fit together, and NoStripesError where the frames show no stripes: then
     nothing can be said.
@@ -58,5 +58,7 @@ def support_of(
     pixels = second.read(at, slice(scale * y[0], scale * y[1]), slice(scale * x[0], scale * x[1])).astype("float32")
     stack = torch.stack([torch.from_numpy(each) for each in frames])
     arranged = stack.reshape(method.angles, method.phases, *stack.shape[-2:])
-    found = estimate_parameters(arranged, method.optics, beams=method.beams, period_um=method.period_um)
+    found = estimate_parameters(
+        arranged, method.optics, beams=method.beams, period_um=method.period_um, wave_per_um=method.wave_per_um
+    )
     return sim_support(torch.from_numpy(pixels), arranged, found, method.optics)

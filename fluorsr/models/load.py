@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fluorsr.classical.registry import METHODS, make_method
+from fluorsr.classical.sim_stripes import Stripes, settled
 from fluorsr.errors import InputError, ModelError, NotFoundError
 from fluorsr.models.architectures import build
 from fluorsr.models.measure import measure
@@ -21,7 +22,7 @@ from fluorsr.models.openvino import OpenVinoNetwork
 from fluorsr.models.precision import choose, filaments, has_amx
 from fluorsr.models.reach import measure_module
 from fluorsr.models.samplers import find_sampler, levels
-from fluorsr.models.sim_network import SimNetwork, inner_spec
+from fluorsr.models.sim_network import SimNetwork, inner_spec, known_waves
 from fluorsr.models.sr3 import SR3
 from fluorsr.models.symmetries import Symmetries
 from fluorsr.models.torchscript import TorchScriptFile, freeze
@@ -89,7 +90,8 @@ def load(
     precision  auto, fp32 or bf16; auto takes bf16 where the machine is fast in it and the result stays within 50 dB
     steps, sampler   of a diffusion model: network evaluations, and ddpm, ddim or dpm_solver_pp_2m; default the model's
     trust      run a TorchScript file though it is not on the user's trust list (fluorsr.models.trust)
-    options    of a classical method (fluorsr.classical.registry); networks have none
+    options    of a classical method (fluorsr.classical.registry); networks have none but those of raw SIM frames, which
+               take `stripes`: a file of them, its content, or a fluorsr.classical.sim_stripes.Stripes
     pixel_size_um   of the images to restore, which some classical methods and SIM networks must know
     engine     torch, or openvino (extra fluorsr[cpu]) for our own networks that restore in one step, on the CPU
     tta        test-time augmentation: the mean over the eight symmetries of the square (fluorsr.models.symmetries)
@@ -122,8 +124,6 @@ def _load(
         if steps is not None or sampler is not None:
             raise InputError(f"{model} has no steps or sampler; {NO_STEPS}")
         return _make_method(model, device, precision, options, pixel_size_um)
-    if options:
-        raise InputError(f"{model} is a network, which has no options; {', '.join(METHODS)} have some")
     chosen = find_device(device)
     if chosen.type == "cuda":
         repeatable_cuda()
@@ -138,13 +138,24 @@ def _load(
             raise InputError(
                 f"{path} is TorchScript, whose steps and sampler were set when it was exported; {NO_STEPS}"
             )
+        _refuse_options(path.name, options)
         return _load_torchscript(path, chosen, precision, trust=trust)
     if is_pickle(start):
         raise ModelError(
             f"{path} is a pickle, which could run any code, so fluorsr does not open it; export the model as "
             "TorchScript (torch.jit.trace, then torch.jit.save)"
         )
-    return _load_weights(path, chosen, precision, steps, sampler, pixel_size_um)
+    return _load_weights(path, chosen, precision, steps, sampler, options, pixel_size_um)
+
+
+def _refuse_options(name: str, options: dict[str, Any] | None, known: str = "") -> None:
+    unknown = [option for option in options or {} if option != known]
+    if unknown:
+        but = f" but {known}" if known else ""
+        raise InputError(
+            f"{name} is a network, which has no options{but}, so not {', '.join(unknown)}; {', '.join(METHODS)} have "
+            "some, and networks of raw SIM frames take stripes"
+        )
 
 
 def load_module(model: str | Path) -> tuple[nn.Module, RestorerSpec]:
@@ -223,16 +234,19 @@ def _load_weights(
     precision: str,
     steps: int | None,
     sampler: str | None,
+    options: dict[str, Any] | None,
     pixel_size_um: float | None,
 ) -> LoadedModel:
     module, weights = _build(path)
+    sim = isinstance(module, UNetSIM) and module.config.periods_um is not None
+    _refuse_options(weights.spec.name, options, "stripes" if sim else "")
     if isinstance(module, SR3):
         return _load_sampling(module, weights, device, precision, steps, sampler)
     spec = weights.spec
     if steps is not None or sampler is not None:
         raise InputError(f"{spec.name} is a {weights.architecture}: it restores in one step; {NO_STEPS}")
     if isinstance(module, UNetSIM) and module.config.periods_um:
-        return _load_sim(module, weights, device, precision, pixel_size_um)
+        return _load_sim(module, weights, device, precision, settled(options), pixel_size_um)
 
     def network(kind: str) -> Network:
         prepared = prepare(copy.deepcopy(module), device=device, precision=kind)
@@ -285,10 +299,17 @@ def _load_sampling(
 
 
 def _load_sim(
-    module: UNetSIM, weights: Weights, device: torch.device, precision: str, pixel_size_um: float | None
+    module: UNetSIM,
+    weights: Weights,
+    device: torch.device,
+    precision: str,
+    options: dict[str, Any] | None,
+    pixel_size_um: float | None,
 ) -> LoadedModel:
     """A network of orders: what runs it measures the stripes, in pixels of the image's size or else the training's."""
-    spec, size = weights.spec, pixel_size_um or weights.spec.pixel_size_um
+    spec, given = weights.spec, (options or {}).get("stripes")
+    stripes = Stripes.from_json(given) if given is not None else None
+    size = pixel_size_um or (stripes.pixel_size_um if stripes else spec.pixel_size_um)
     if size is None:
         raise InputError(f"{spec.name} must know the camera's pixel size, which neither the image nor the model tells")
     inner = inner_spec(spec, module.config)
@@ -300,7 +321,11 @@ def _load_sim(
 
     loaded = _loaded(inner, weights.sha256, device, precision, network, [])
     assert isinstance(loaded.network, Network)
-    return replace(loaded, spec=spec, network=SimNetwork(loaded.network, spec, module.config, size))
+    ready = SimNetwork(loaded.network, spec, module.config, size)
+    if stripes is None:
+        return replace(loaded, spec=spec, network=ready)
+    waves, notes = known_waves(stripes, spec, module.config, size)
+    return replace(loaded, spec=spec, network=ready.calibrated(waves), notes=(*loaded.notes, *notes))
 
 
 def _load_torchscript(path: Path, device: torch.device, precision: str, *, trust: bool) -> LoadedModel:

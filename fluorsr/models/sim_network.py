@@ -19,6 +19,7 @@ from fluorsr.classical.sim_autocorrelation import measure_stripes
 from fluorsr.classical.sim_demodulate import demodulate
 from fluorsr.classical.sim_orders import SimOptics
 from fluorsr.classical.sim_parameters import SimParameters
+from fluorsr.classical.sim_stripes import Stripes
 from fluorsr.models.network import Network
 from fluorsr.models.unet_sim import ANGLES, ORDERS, UNetSIMConfig
 from fluorsr.optics.microscope import Microscope
@@ -96,6 +97,34 @@ class SimNetwork:
             origin,
         )
         return self._network.restore(given, origin, seed)
+
+
+def known_waves(
+    stripes: Stripes, spec: RestorerSpec, config: UNetSIMConfig, pixel_size_um: float
+) -> tuple[Tensor, list[str]]:
+    """The vectors [A, 2] (y, x) that `calibrated` takes, of stripes that were handed over, and notes for the user.
+
+    Raises InputError where they do not fit the network or the image.
+    """
+    # Two beams of three phases draw the second order of stripes of twice the period, whose first is not there.
+    halved = stripes.beams == ORDERS and spec.frames == ANGLES * (2 * ORDERS - 1)
+    optics = SimOptics(microscope=USUAL, pixel_size_um=pixel_size_um)
+    waves = stripes.vectors(
+        spec.name,
+        angles=ANGLES,
+        beams=ORDERS if halved else ORDERS + 1,
+        pixel_size_um=pixel_size_um,
+        cutoff_per_um=optics.cutoff_per_um,
+    ) / (2 if halved else 1)
+    assert config.periods_um is not None
+    least, most = config.periods_um
+    strange = [1 / k for k in waves.norm(dim=1).tolist() if not least <= 1 / k <= most]
+    if not strange:
+        return waves, []
+    return waves, [
+        f"{spec.name} was trained on periods of {1000 * least:.0f} to {1000 * most:.0f} nm, and the stripes handed "
+        f"over have {', '.join(f'{1000 * each:.0f}' for each in strange)} nm: look at what it makes of them with care"
+    ]
 
 
 def inner_spec(spec: RestorerSpec, config: UNetSIMConfig) -> RestorerSpec:

@@ -27,7 +27,6 @@ from fluorsr.pipeline.run import DEFAULT_MODEL
 from fluorsr.pipeline.space import output_bytes, raw_bytes
 from fluorsr.pipeline.worker import BLOCKS_AT_ONCE
 from fluorsr.predict import available_threads, tile_pool
-from fluorsr.restorer import Restorer
 
 CALIBRATION_S = 20.0
 
@@ -81,6 +80,7 @@ def estimate(
     t: str | None = None,
     region: str | None = None,
     frames_axis: str | None = None,
+    options: dict[str, Any] | None = None,
     samples: int | None = None,
     tta: bool = False,
     tile: int | None = None,
@@ -109,6 +109,7 @@ def estimate(
         trust=trust,
         steps=steps,
         sampler=sampler,
+        options=options,
         pixel_size_um=stored.pixel_size_um.get("x"),
         tta=tta,
     )
@@ -166,7 +167,7 @@ def _trial(prepared: Prepared, middle: Block, tiles: int, threads: int, longest_
             tile_s = (time.perf_counter() - began) / threads / plan.batch * (plan.samples or 1)
         if BLOCKS_AT_ONCE * tile_s * tiles / len(plan) > longest_s:
             return tile_s * tiles, f"{threads * plan.batch} tiles; reading and writing not counted"
-        with _blocks_here(prepared, restorer, pool) as work:
+        with _blocks_here(prepared, middle, pool) as work:
             began, done, first = time.perf_counter(), 0, len(plan) // 2
             with ThreadPoolExecutor(BLOCKS_AT_ONCE) as hands:
                 while done < len(plan) and time.perf_counter() - began < longest_s / 2:
@@ -177,9 +178,11 @@ def _trial(prepared: Prepared, middle: Block, tiles: int, threads: int, longest_
 
 
 @contextmanager
-def _blocks_here(prepared: Prepared, restorer: Restorer, pool: ThreadPoolExecutor) -> Iterator[Callable[[Block], None]]:
+def _blocks_here(prepared: Prepared, middle: Block, pool: ThreadPoolExecutor) -> Iterator[Callable[[Block], None]]:
     """A function that restores and writes one block as a worker does, to a place that is removed afterwards."""
-    maker = replace(prepared.maker, facts={})
+    measured = prepared.maker.facts.get(middle.planes[0])
+    facts = dict.fromkeys(prepared.plan.input_planes, measured) if measured else {}  # one plane's stripes do for all
+    maker = replace(prepared.maker, facts=facts)
     with tempfile.TemporaryDirectory(prefix="fluorsr-plan-") as folder:
         writers = [
             create_image(Path(folder) / f"trial{i}.zarr", layout, provenance={})
@@ -187,7 +190,9 @@ def _blocks_here(prepared: Prepared, restorer: Restorer, pool: ThreadPoolExecuto
         ]
 
         def work(block: Block) -> None:
-            for writer, pixels in zip(writers, maker.make(block, prepared.image, restorer, pool).images, strict=True):
+            for writer, pixels in zip(
+                writers, maker.make(block, prepared.image, prepared.model, pool).images, strict=True
+            ):
                 writer.write(block.output, block.y_out, block.x_out, pixels)
 
         yield work

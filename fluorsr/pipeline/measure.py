@@ -127,10 +127,10 @@ def measure_planes(
         found[plane] = found[min(others, key=lambda other: abs(other.t - plane.t) + abs(other.z - plane.z))]
     if not failed:
         return found, []
-    first = next(iter(failed))
+    first, why = next(iter(failed.items()))
     return found, [
         f"{len(failed)} of {len(planes)} planes show no stripes above their noise (the first: {_where(image, first)}); "
-        "the nearest plane's stripes are taken for them"
+        f"the nearest plane's stripes are taken for them. What was measured of the first: {why}"
     ]
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fluorsr.classical.sim_stripes import settled
 from fluorsr.errors import FluorsrError, InputError
 from fluorsr.image import Image, PlaneIndex
 from fluorsr.io.disk import exists_error
@@ -85,7 +86,8 @@ def infer(
     model       name of a shipped model, or a file: fluorsr's safetensors, or TorchScript [B, C, Y, X] -> [B, 1, sY, sX]
     engine      torch, or openvino (extra fluorsr[cpu]): faster on many CPUs, other rounding (fluorsr.models.openvino)
     steps, sampler   of a diffusion model: network evaluations and how they are used; default the model's own
-    options     of a classical method, where `model` names one (fluorsr.classical.registry)
+    options     of a classical method, where `model` names one (fluorsr.classical.registry); of a network of raw SIM
+                frames {"stripes": FILE}, as `fluorsr info --save-stripes` writes it: what it holds is recorded
     samples     of a diffusion model, with seeds from `seed` on: the output is their mean, and its group `deviation`, an
                 image of its own, their standard deviation (float32, in the input's units)
     tta         the mean over the eight symmetries of the square, at eight times the cost (fluorsr.models.symmetries)
@@ -118,6 +120,7 @@ def infer(
     path = local(output).absolute()  # workers may stand elsewhere
     _check_call(source, path, where, samples, resume=resume, verify=verify, overwrite=overwrite)
     tune_allocator()
+    options = settled(options)
     tell = tell or (lambda _: None)
     report = progress or (lambda _: None)
     stored = open_image(source, level=level)

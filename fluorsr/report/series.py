@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fluorsr.classical.sim_orders import SimOptics, edge_window
 from fluorsr.classical.sim_parameters import SimParameters, estimate_parameters
+from fluorsr.classical.sim_stripes import Stripes
 from fluorsr.data.sim_frames import FrameOrder, check_frames, phase_step_errors_deg
 from fluorsr.errors import InputError
 from fluorsr.image import Image, PlaneIndex
@@ -58,6 +59,12 @@ class SeriesFacts:
     fault: str
     parameters: SimParameters
     spectra: NDArray[np.float32]
+
+    def stripes(self, source: str = "") -> Stripes:
+        """What to hand over to darker recordings; `source` names this one. Raises InputError where it is at fault."""
+        if self.fault:
+            raise InputError(f"the stripes are not saved, since the frames are not what was declared: {self.fault}")
+        return Stripes.measured(self.parameters, self.optics, source)
 
     def to_json(self) -> dict[str, Any]:
         """A dict of plain JSON values."""
