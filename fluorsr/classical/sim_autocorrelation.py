@@ -18,65 +18,76 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fluorsr.classical.sim_orders import SimOptics, carrier, edge_window, frequencies, nominal_phases
+from fluorsr.classical import sim_constants as usual
+from fluorsr.classical.sim_orders import (
+    Lens,
+    SimOptics,
+    carrier,
+    edge_window,
+    frequencies,
+    nominal_phases,
+    transfer,
+)
 from fluorsr.classical.sim_parameters import (
     NoStripesError,
+    Phases,
     SimParameters,
+    all_angles,
     check_periods,
     estimate_parameters,
+    measure_rounds,
     phases_of,
     reach_per_um,
 )
+from fluorsr.classical.sim_scene import Scene
 from fluorsr.errors import InputError
 
-LEAST_PHASES = 5
-"""Of so many phases the steps are taken to be even; fewer may be any part of a series."""
-LOWEST = 0.15
-"""Share of the cut-off below which out-of-focus light prevails, and no frequency votes."""
 LEAST_STRENGTH = 1.3
 """A peak's height over what noise reaches once in a hundred fields; a specimen's texture reaches 1.2."""
 CHANCE = 0.01
 """How often noise alone may pass for stripes in a field that is searched,"""
 KNOWN_CHANCE = 0.02
 """and at vectors that are known, all angles together: one dim angle does not spoil a plane."""
-NEIGHBOURS = 9
-"""Rings of one frequency step."""
 ZOOM = (0.2, 0.05, 0.01)
 """Steps of the refinement, in frequency steps of the field."""
 
 
-class _Squares:
-    """Whitened frames of one direction, squared, their mean off, and how strongly chance alone shows at a frequency."""
+class Squares:
+    """Whitened frames of one direction, squared, their mean off, and how strongly chance alone shows at a frequency.
 
-    def __init__(self, series: Tensor, optics: SimOptics) -> None:
+    TorchScript.
+    """
+
+    def __init__(self, series: Tensor, lens: Lens) -> None:
         """series  [N, Y, X]: each is whitened ring by ring and weighted with what the microscope passes."""
         shape = (series.shape[-2], series.shape[-1])
-        self.pixel_um, self.step = optics.pixel_size_um, 1 / (optics.pixel_size_um * max(shape))
-        fy, fx = frequencies(shape, self.pixel_um)
+        self.pixel_um = lens.pixel_size_um
+        self.step = 1 / (lens.pixel_size_um * max(shape[0], shape[1]))
+        fy, fx = frequencies(shape, lens.pixel_size_um, series.device)
         k = torch.hypot(fy, fx)
         centred = series.double() - series.double().mean((-2, -1), keepdim=True)
-        spectra = torch.fft.fft2(centred * edge_window(shape))
+        spectra = torch.fft.fft2(centred * edge_window(shape, device=series.device))
         level = self._rings(spectra, k).sqrt()[:, self._ring(k)]
-        passed = optics.transfer(k) * (k > LOWEST * optics.cutoff_per_um)
+        passed = transfer(lens, k) * (k > usual.LOWEST * lens.cutoff_per_um)
         squares = torch.fft.ifft2(spectra / level * passed).real ** 2
         self.values = squares - squares.mean((-2, -1), keepdim=True)
         rings = self._rings(torch.fft.fft2(self.values), k)
         # The stripes' own peaks lift a ring or two: the median of its neighbours is what chance makes.
-        beyond = functional.pad(rings, (NEIGHBOURS // 2, NEIGHBOURS // 2), mode="replicate")
-        self.chance = beyond.unfold(-1, NEIGHBOURS, 1).median(-1).values
+        beyond = functional.pad(rings, [usual.NEIGHBOURS // 2, usual.NEIGHBOURS // 2], mode="replicate")
+        self.chance = beyond.unfold(-1, usual.NEIGHBOURS, 1).median(-1)[0]
 
     def spectrum(self) -> tuple[Tensor, Tensor, Tensor]:
         """At half frequency steps, each part of variance 1: [N, 2 Y, 2 X] complex, and frequencies (y, x)."""
         size = (2 * self.values.shape[-2], 2 * self.values.shape[-1])
-        fy, fx = frequencies(size, self.pixel_um)
-        found = torch.fft.fft2(self.values, s=size)
+        fy, fx = frequencies(size, self.pixel_um, self.values.device)
+        found = torch.fft.fft2(self.values, s=[size[0], size[1]])
         return found / (self.chance[:, self._ring(torch.hypot(fy, fx))] / 2).sqrt(), fy, fx
 
     def at(self, waves: Tensor) -> Tensor:
         """The same at vectors [K, 2] (y, x) of about one length, cycles per um, phases at the first corner: [N, K]."""
         waving = carrier(-waves, (self.values.shape[-2], self.values.shape[-1]), self.pixel_um)
         found = torch.einsum("nyx,kyx->nk", self.values.to(waving.dtype), waving)
-        ring = self._ring(waves.norm(dim=-1).mean())
+        ring = self._ring(torch.linalg.vector_norm(waves, dim=[-1]).mean()).clamp(max=self.chance.shape[-1] - 1)
         return found / (self.chance[:, ring, None] / 2).sqrt()
 
     def _ring(self, k: Tensor) -> Tensor:
@@ -86,9 +97,56 @@ class _Squares:
         """Mean power of each ring: [N, R], never 0."""
         ring = self._ring(k).flatten()
         members = torch.bincount(ring).double()
-        power = torch.zeros(len(spectra), len(members), dtype=torch.float64)
+        power = torch.zeros([len(spectra), len(members)], dtype=torch.float64, device=spectra.device)
         power.index_add_(1, ring, (spectra.abs() ** 2).flatten(1))
-        return (power / members.clamp(min=1)).clamp(min=torch.finfo(torch.float64).tiny)
+        return (power / members.clamp(min=1)).clamp(min=usual.TINY)
+
+
+def known_stripes(frames: Tensor, lens: Lens, waves: Tensor, orders: int, least_power: float) -> tuple[Phases, bool]:
+    """Frames [A, N, Y, X] of stripes whose vectors [A, 2] (y, x) are known, and whether they show them.
+
+    least_power   as `known_power` tells it
+    What `measure_stripes` measures, but nothing is raised: of frames too dark, too small or too even for it the phases
+    are those of `single_frames`, and the answer is False. Finite frames give finite phases. TorchScript.
+    """
+    found, amplitudes = single_frames(frames, lens, waves, orders)
+    power = 0.0
+    for a in range(len(amplitudes)):
+        power += float(_together(amplitudes[a]))
+    shown = power >= least_power
+    if frames.shape[1] <= 2 * orders:
+        return found, shown
+    if shown and min(frames.shape[2], frames.shape[3]) >= usual.SMALLEST:
+        scene = Scene(frames, lens, orders)
+        if not scene.empty:
+            _, finer, apart = measure_rounds(scene, waves, usual.ROUNDS, known=True)
+            if apart:
+                return finer, True
+    return found, False
+
+
+def known_power(angles: int, phases: int, orders: int) -> float:
+    """The least power, over all angles, of frames that show their stripes at known vectors."""
+    return _chance(phases, orders, KNOWN_CHANCE, angles)
+
+
+def single_frames(frames: Tensor, lens: Lens, waves: Tensor, orders: int) -> tuple[Phases, Tensor]:
+    """Phases of frames [A, N, Y, X] at vectors [A, 2], frame by frame, and what tells them: [A, N, M] complex.
+
+    Modulation is NaN. TorchScript.
+    """
+    light = frames.double().mean((-2, -1))
+    found: list[Phases] = []
+    amplitudes: list[Tensor] = []
+    for a in range(frames.shape[0]):
+        squares = Squares(frames[a], lens)
+        amplitude = torch.cat([squares.at(m * waves[a][None]) for m in range(1, orders + 1)], 1)
+        even = frames.shape[1] >= usual.LEAST_PHASES
+        found.append(phases_of(light[a], amplitude, torch.ones_like(amplitude.real), even=even))
+        amplitudes.append(amplitude)
+    phases = all_angles(found)
+    phases.modulation.fill_(math.nan)  # whitened frames do not tell it
+    return phases, torch.stack(amplitudes)
 
 
 def find_stripes(
@@ -111,45 +169,29 @@ def find_stripes(
     if wave_per_um is not None and wave_per_um.shape != (angles, 2):
         raise InputError(f"wave_per_um {tuple(wave_per_um.shape)} must be ({angles}, 2): (y, x) of each angle")
     low, high = reach_per_um(optics, orders, period_um)
-    waves, power, found = [], [], []
-    light = frames.double().mean((-2, -1))
     places = math.pi * (high**2 - low**2) * optics.pixel_size_um**2 * 4 * frames[0, 0].numel()
     chance = _chance(phases, orders, CHANCE / places if wave_per_um is None else KNOWN_CHANCE)
-    for a, series in enumerate(frames):
-        squares = _Squares(series, optics)
-        if wave_per_um is None:
-            wave = _refine(squares, _coarse(squares, orders, low, high), orders)
-        else:
-            wave = wave_per_um[a].double()
-        amplitude = torch.cat([squares.at(m * wave[None]) for m in range(1, orders + 1)], 1)
-        power.append(float(_together(amplitude)))
-        waves.append(wave)
-        even = phases >= LEAST_PHASES
-        found.append(phases_of(light[a], amplitude, torch.ones(phases, orders).double(), even=even))
+    if wave_per_um is None:
+        squares = [Squares(series, optics.lens) for series in frames]
+        waves = torch.stack([_refine(each, _coarse(each, orders, low, high), orders) for each in squares])
+    else:
+        waves = wave_per_um.double()
+    found, amplitudes = single_frames(frames, optics.lens, waves, orders)
+    power = [float(_together(each)) for each in amplitudes]
     strength = [math.sqrt(each / chance) for each in power]
     if wave_per_um is None and min(strength) < LEAST_STRENGTH:
         raise NoStripesError(
             f"the stripes do not stand out: strength {', '.join(f'{each:.1f}' for each in strength)} at the angles, "
             f"and chance alone gives up to {LEAST_STRENGTH}; give the pattern as measured from brighter frames"
         )
-    if wave_per_um is not None and sum(power) < _chance(phases, orders, KNOWN_CHANCE, angles):
+    if wave_per_um is not None and sum(power) < known_power(angles, phases, orders):
         raise NoStripesError(
             "the frames do not show the stripes whose vectors are known, so their phases cannot be measured: strength "
             f"{', '.join(f'{each:.1f}' for each in strength)} at the angles, where noise alone reaches 1 once in "
             f"{1 / KNOWN_CHANCE:.0f} times; take brighter frames or a larger field, and look whether the vectors are "
             "of this microscope, with its angles in this order"
         )
-    phase, offset, modulation, light, clarity, error = (torch.stack(each) for each in zip(*found, strict=True))
-    measured = SimParameters(
-        torch.stack(waves),
-        phase,
-        offset,
-        torch.full_like(modulation, math.nan),
-        light / light.mean(),
-        clarity,
-        error,
-        torch.tensor(strength, dtype=torch.float64),
-    )
+    measured = SimParameters(waves, *found, torch.tensor(strength, dtype=torch.float64))
     if wave_per_um is None:
         check_periods(measured)
     return measured
@@ -157,11 +199,11 @@ def find_stripes(
 
 def _together(amplitude: Tensor) -> Tensor:
     """Power of all frames and orders: [N, M, ...] complex -> [...]; of even steps the frames add up in phase."""
-    phases, orders = amplitude.shape[:2]
-    if phases < LEAST_PHASES:
-        power: Tensor = (amplitude.abs() ** 2).sum((0, 1))
-        return power
-    step = torch.exp(-1j * nominal_phases(phases, orders)).reshape(phases, orders, *[1] * (amplitude.ndim - 2))
+    phases, orders = amplitude.shape[0], amplitude.shape[1]
+    if phases < usual.LEAST_PHASES:
+        return (amplitude.abs() ** 2).sum((0, 1))
+    nominal = nominal_phases(phases, orders, amplitude.device)
+    step = torch.exp(-1j * nominal).reshape([phases, orders] + [1] * (amplitude.dim() - 2))
     return (amplitude * step).sum(0).abs().square().sum(0)
 
 
@@ -170,7 +212,7 @@ def _chance(phases: int, orders: int, probability: float, angles: int = 1) -> fl
 
     Each amplitude has two parts of variance 1, so its power is twice an exponential's, and a sum of them a gamma's.
     """
-    parts, share = (orders, 2.0 * phases) if phases >= LEAST_PHASES else (phases * orders, 2.0)
+    parts, share = (orders, 2.0 * phases) if phases >= usual.LEAST_PHASES else (phases * orders, 2.0)
     parts *= angles
     low, high = torch.zeros((), dtype=torch.float64), torch.tensor(1000.0, dtype=torch.float64)
     for _ in range(50):
@@ -180,7 +222,7 @@ def _chance(phases: int, orders: int, probability: float, angles: int = 1) -> fl
     return share * float(high)
 
 
-def _coarse(squares: _Squares, count: int, low: float, high: float) -> Tensor:
+def _coarse(squares: Squares, count: int, low: float, high: float) -> Tensor:
     """The vector [2] of the highest peak between two lengths, to half a frequency step."""
     spectrum, fy, fx = squares.spectrum()
     height, width = spectrum.shape[-2:]
@@ -192,7 +234,7 @@ def _coarse(squares: _Squares, count: int, low: float, high: float) -> Tensor:
     return torch.stack([fy[row, 0], fx[0, column]])
 
 
-def _refine(squares: _Squares, wave: Tensor, count: int) -> Tensor:
+def _refine(squares: Squares, wave: Tensor, count: int) -> Tensor:
     """The peak near `wave`, on ever finer grids."""
     for factor in ZOOM:
         grid = factor * squares.step * torch.arange(-4, 5, dtype=torch.float64)

@@ -18,21 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fluorsr.classical.sim_orders import carrier, separate, separate_few
-from fluorsr.optics.psf import gaussian_blur
-
-SCALE = 2
-BLUR_PX, BLUR_RADIUS = 2.0, 4
-"""Full width at half maximum of the blur, a little less than any lens's: beyond its cut-off there is noise only."""
+from fluorsr.classical import sim_constants as usual
+from fluorsr.classical.sim_constants import BLUR_RADIUS, SCALE
+from fluorsr.classical.sim_orders import carrier, check_phases, mixed, told_apart, unmixing, unmixing_few
+from fluorsr.optics.psf import blur_with, sampled_gaussian
 
 REACH_PX = BLUR_RADIUS + 2
 """Camera pixels that an output pixel depends on, to each side."""
-
-USUAL_MODULATION = (0.7, 0.5)
-"""Of the first and second order of three beams."""
-
-LEAST_MODULATION = 0.3
-"""Contrast below this is taken for this: an estimate that noise has spoilt would blow the noise up."""
 
 
 def channels(angles: int, orders: int) -> int:
@@ -58,26 +50,42 @@ def demodulate(
     origin      [B, 2] (y, x) of each field's first pixel from where the phases hold
     Raises InputError where the phases do not tell the orders apart.
     """
-    height, width = frames.shape[-2:]
-    count, fine = modulation.shape[1], (SCALE * height, SCALE * width)
-    apart = separate if frames.shape[2] > 2 * count else separate_few
-    orders = apart(frames.double() - level * light[..., None, None], orders_rad, light)
+    if frames.shape[2] > 2 * modulation.shape[1]:
+        check_phases(orders_rad, light)
+    return place_orders(frames, wave, orders_rad, modulation, light, level, origin)
+
+
+def place_orders(
+    frames: Tensor,
+    wave: Tensor,
+    orders_rad: Tensor,
+    modulation: Tensor,
+    light: Tensor,
+    level: float,
+    origin: Tensor | None = None,
+) -> Tensor:
+    """As `demodulate`; where the phases do not tell the orders apart, those of least expected error. TorchScript."""
+    count, fine = modulation.shape[1], (usual.SCALE * frames.shape[-2], usual.SCALE * frames.shape[-1])
+    weights = unmixing(orders_rad, light) if told_apart(orders_rad, light) else unmixing_few(orders_rad, light)
+    orders = mixed(weights, frames.double() - level * light[..., None, None])
     wide = orders[:, :, 0].real.mean(1, keepdim=True) + level
     parts = torch.view_as_real(orders[:, :, 1:].flatten(1, 2)).permute(0, 1, 4, 2, 3).flatten(1, 2)
-    soft = gaussian_blur(torch.cat((wide, parts), 1).float(), BLUR_PX, radius=BLUR_RADIUS)
-    large = functional.interpolate(soft, scale_factor=SCALE, mode="bicubic", align_corners=False)
-    side = torch.view_as_complex(large[:, 1:].reshape(len(large), -1, 2, *fine).permute(0, 1, 3, 4, 2).contiguous())
-
-    steps = torch.arange(1, count + 1, dtype=torch.float64)
-    waves = (wave[:, None] * steps[:, None]).flatten(0, 1)
-    back = carrier(-waves, fine, 1 / SCALE).to(torch.complex64)
-    usual = torch.tensor(USUAL_MODULATION[:count], dtype=torch.float64).expand_as(modulation)
-    contrast = (
-        torch.where(modulation.isnan(), usual, modulation).flatten().clamp(min=LEAST_MODULATION).float()[:, None, None]
-        / 2
+    blur = sampled_gaussian(torch.full([], usual.BLUR_PX, dtype=torch.float64, device=frames.device), usual.BLUR_RADIUS)
+    soft = blur_with(torch.cat((wide, parts), 1).float(), blur)
+    # not functional.interpolate, whose compiled form knows what LibTorch 2.0 does not
+    large = torch.ops.aten.upsample_bicubic2d(soft, None, False, [float(usual.SCALE), float(usual.SCALE)])
+    side = torch.view_as_complex(
+        large[:, 1:].reshape([len(large), -1, 2, fine[0], fine[1]]).permute(0, 1, 3, 4, 2).contiguous()
     )
+
+    steps = torch.arange(1, count + 1, dtype=torch.float64, device=frames.device)
+    waves = (wave[:, None] * steps[:, None]).flatten(0, 1)
+    back = carrier(-waves, fine, 1 / usual.SCALE).to(torch.complex64)
+    known = torch.tensor(usual.USUAL_MODULATION, dtype=torch.float64, device=frames.device)[:count]
+    contrast = torch.where(modulation.isnan(), known.expand_as(modulation), modulation)
     if origin is not None:
         turn = torch.exp(-2j * math.pi * (origin.double() @ waves.T))
         side = side * turn.to(torch.complex64)[..., None, None]
-    placed = torch.cat((large[:, :1], (side * back).real / contrast), 1)
-    return functional.pixel_unshuffle(placed, SCALE)
+    half = contrast.flatten().clamp(min=usual.LEAST_MODULATION).float()[:, None, None] / 2
+    placed = torch.cat((large[:, :1], (side * back).real / half), 1)
+    return functional.pixel_unshuffle(placed, usual.SCALE)

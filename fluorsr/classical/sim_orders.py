@@ -11,14 +11,26 @@ only m = 0 .. M are kept.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import pydantic
 import torch
 from torch import Tensor
 
+from fluorsr.classical import sim_constants as usual
 from fluorsr.errors import InputError
 from fluorsr.optics.microscope import Microscope
-from fluorsr.optics.otf import cutoff_per_um, widefield_otf
+from fluorsr.optics.otf import cutoff_per_um, lens_otf, widefield_otf
+
+Lens = NamedTuple(  # noqa: UP014 - TorchScript does not find postponed annotations of another file's tuples
+    "Lens", [("pixel_size_um", float), ("cutoff_per_um", float), ("damping", float)]
+)
+"""What the sums need of SimOptics."""
+
+
+def transfer(lens: Lens, frequency_per_um: Tensor) -> Tensor:
+    """H at [...] frequencies: [...] of the same dtype."""
+    return lens_otf(frequency_per_um, lens.cutoff_per_um, lens.damping)
 
 
 class SimOptics(pydantic.BaseModel):
@@ -40,26 +52,36 @@ class SimOptics(pydantic.BaseModel):
         """The highest frequency that the microscope passes, cycles per um."""
         return cutoff_per_um(self.microscope)
 
+    @property
+    def lens(self) -> Lens:
+        return Lens(self.pixel_size_um, self.cutoff_per_um, self.damping)
+
     def transfer(self, frequency_per_um: Tensor) -> Tensor:
         """H at [...] frequencies: [...] of the same dtype."""
         return widefield_otf(self.microscope, frequency_per_um, damping=self.damping)
 
 
-def frequencies(shape: tuple[int, int], pixel_size_um: float) -> tuple[Tensor, Tensor]:
+def frequencies(
+    shape: tuple[int, int], pixel_size_um: float, device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
     """(y, x) of `torch.fft.fft2` in cycles per um: [Y, 1] and [1, X] float64."""
-    fy, fx = (torch.fft.fftfreq(n, pixel_size_um, dtype=torch.float64) for n in shape)
+    fy = torch.fft.fftfreq(shape[0], pixel_size_um, dtype=torch.float64, device=device)
+    fx = torch.fft.fftfreq(shape[1], pixel_size_um, dtype=torch.float64, device=device)
     return fy[:, None], fx[None, :]
 
 
-def centres_um(shape: tuple[int, int], pixel_size_um: float) -> tuple[Tensor, Tensor]:
+def centres_um(
+    shape: tuple[int, int], pixel_size_um: float, device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
     """(y, x) of pixel centres, (index + 0.5) * pixel_size_um: [Y, 1] and [1, X] float64."""
-    y, x = ((torch.arange(n, dtype=torch.float64) + 0.5) * pixel_size_um for n in shape)
+    y = (torch.arange(shape[0], dtype=torch.float64, device=device) + 0.5) * pixel_size_um
+    x = (torch.arange(shape[1], dtype=torch.float64, device=device) + 0.5) * pixel_size_um
     return y[:, None], x[None, :]
 
 
 def carrier(wave_per_um: Tensor, shape: tuple[int, int], pixel_size_um: float) -> Tensor:
     """exp(2 pi i p.r) at pixel centres: [..., 2] (y, x) -> [..., Y, X] complex128."""
-    y, x = centres_um(shape, pixel_size_um)
+    y, x = centres_um(shape, pixel_size_um, wave_per_um.device)
     p = wave_per_um[..., None, None]
     return torch.exp(2j * math.pi * p[..., 0, :, :] * y) * torch.exp(2j * math.pi * p[..., 1, :, :] * x)
 
@@ -71,15 +93,8 @@ def separate(frames: Tensor, phase_rad: Tensor, light: Tensor | None = None) -> 
     Least squares (the inverse of Gustafsson's matrix for N = 2 M + 1). Raises InputError where the phases are too few
     or too close to each other to tell the orders apart.
     """
-    n, orders = phase_rad.shape[-2:]
-    if n < 2 * orders + 1:
-        raise InputError(f"{2 * orders + 1} orders need at least as many phases, not {n}; reconstruct fewer beams")
-    mixing = _mixing(phase_rad, light)
-    if float(torch.linalg.cond(mixing).max()) > WORST_CONDITION:
-        steps = torch.rad2deg(phase_rad[..., 0]).remainder(360).round().flatten().tolist()
-        raise InputError(f"phases of {steps} degrees do not tell {2 * orders + 1} orders apart; they must differ more")
-    inverse = torch.linalg.pinv(mixing)[..., : orders + 1, :]
-    return torch.einsum("...mn,...nyx->...myx", inverse, frames.to(torch.complex128))
+    check_phases(phase_rad, light)
+    return mixed(unmixing(phase_rad, light), frames)
 
 
 def separate_few(frames: Tensor, phase_rad: Tensor, light: Tensor | None = None) -> Tensor:
@@ -89,13 +104,50 @@ def separate_few(frames: Tensor, phase_rad: Tensor, light: Tensor | None = None)
     mixing of the orders -M .. M and P their power, each scaled so that its own part comes through whole: of one phase
     that is frame * exp(-i theta_m), a lock-in amplifier's product.
     """
+    return mixed(unmixing_few(phase_rad, light), frames)
+
+
+def check_phases(phase_rad: Tensor, light: Tensor | None = None) -> None:
+    """Raises InputError where phases [..., N, M] do not tell 2 M + 1 orders apart."""
+    n, orders = phase_rad.shape[-2:]
+    if n < 2 * orders + 1:
+        raise InputError(f"{2 * orders + 1} orders need at least as many phases, not {n}; reconstruct fewer beams")
+    if not told_apart(phase_rad, light):
+        steps = torch.rad2deg(phase_rad[..., 0]).remainder(360).round().flatten().tolist()
+        raise InputError(f"phases of {steps} degrees do not tell {2 * orders + 1} orders apart; they must differ more")
+
+
+def told_apart(phase_rad: Tensor, light: Tensor | None = None) -> bool:
+    """Whether phases [..., N, M] tell 2 M + 1 orders apart without drowning them in noise."""
+    mixing = _mixing(phase_rad, light)
+    if phase_rad.shape[-2] < mixing.shape[-1] or not bool(torch.isfinite(mixing).all()):
+        return False
+    return float(torch.linalg.cond(mixing).max()) <= usual.WORST_CONDITION
+
+
+def mixed(weights: Tensor, frames: Tensor) -> Tensor:
+    """Sums of frames: [..., K, N] complex weights and [..., N, Y, X] -> [..., K, Y, X] complex128."""
+    orders: Tensor = torch.einsum("...mn,...nyx->...myx", weights, frames.to(torch.complex128))
+    return orders
+
+
+def unmixing(phase_rad: Tensor, light: Tensor | None = None) -> Tensor:
+    """Weights of the frames in each order, by least squares: [..., N, M] -> [..., M + 1, N] complex128."""
+    weights: Tensor = torch.linalg.pinv(_mixing(phase_rad, light))
+    return weights[..., : phase_rad.shape[-1] + 1, :]
+
+
+def unmixing_few(phase_rad: Tensor, light: Tensor | None = None) -> Tensor:
+    """As `unmixing`, those of least expected error, see `separate_few`; finite whatever the phases."""
     orders = phase_rad.shape[-1]
     mixing = _mixing(phase_rad, light)
-    power = torch.tensor([*POWER[: orders + 1], *POWER[1 : orders + 1]], dtype=torch.float64)
-    seen = (mixing * power) @ mixing.mH + NOISE * torch.eye(mixing.shape[-2], dtype=torch.complex128)
-    weights = torch.linalg.solve(seen, mixing * power).mH
-    weights = weights / (weights * mixing.mT).sum(-1, keepdim=True).real
-    return torch.einsum("...mn,...nyx->...myx", weights[..., : orders + 1, :], frames.to(torch.complex128))
+    known = torch.tensor(usual.POWER, dtype=torch.float64, device=mixing.device)
+    power = torch.cat([known[: orders + 1], known[1 : orders + 1]])
+    noise = usual.NOISE * torch.eye(mixing.shape[-2], dtype=torch.complex128, device=mixing.device)
+    weights: Tensor = torch.linalg.solve((mixing * power) @ mixing.mH + noise, mixing * power).mH
+    # frames without any light hold no part of an order
+    weights = weights / (weights * mixing.mT).sum(-1, keepdim=True).real.clamp(min=usual.TINY)
+    return weights[..., : orders + 1, :]
 
 
 def _mixing(phase_rad: Tensor, light: Tensor | None) -> Tensor:
@@ -105,27 +157,21 @@ def _mixing(phase_rad: Tensor, light: Tensor | None) -> Tensor:
     return mixing if light is None else mixing * light[..., None]
 
 
-POWER, NOISE = (1.0, 0.09, 0.06), 0.01
-"""Of orders 0 to 2, relative: modulations of 0.6 and 0.5 halved and squared; and of the noise in bright frames."""
-
-WORST_CONDITION = 30.0
-"""Equal steps have a condition of 1; beyond this, noise grows thirtyfold."""
-
-
-def nominal_phases(phases: int, orders: int) -> Tensor:
+def nominal_phases(phases: int, orders: int, device: torch.device | None = None) -> Tensor:
     """Equal steps of 2 pi / N: [N, M] radians."""
-    step = 2 * math.pi / phases * torch.arange(phases, dtype=torch.float64)
-    return step[:, None] * torch.arange(1, orders + 1, dtype=torch.float64)
+    step = 2 * math.pi / phases * torch.arange(phases, dtype=torch.float64, device=device)
+    return step[:, None] * torch.arange(1, orders + 1, dtype=torch.float64, device=device)
 
 
-def edge_window(shape: tuple[int, int], taper: float = 0.15) -> Tensor:
+def edge_window(shape: tuple[int, int], taper: float = 0.15, device: torch.device | None = None) -> Tensor:
     """1 inside, falling to 0 over `taper` of each side as a cosine: [Y, X] float64."""
+    return _edge(shape[0], taper, device)[:, None] * _edge(shape[1], taper, device)
 
-    def side(n: int) -> Tensor:
-        depth = (torch.minimum(torch.arange(n), torch.arange(n).flip(0)).double() + 0.5) / (taper * n)
-        return 0.5 - 0.5 * torch.cos(math.pi * depth.clamp(max=1))
 
-    return side(shape[0])[:, None] * side(shape[1])
+def _edge(n: int, taper: float, device: torch.device | None) -> Tensor:
+    at = torch.arange(n, device=device)
+    depth = (torch.minimum(at, at.flip(0)).double() + 0.5) / (taper * n)
+    return 0.5 - 0.5 * torch.cos(math.pi * depth.clamp(max=1))
 
 
 class Spectrum:
@@ -146,13 +192,12 @@ class Spectrum:
         both = self._rings(images.sum(0).abs() ** 2)
         self.signal = ((both / count - own) / (count - 1)).clamp(min=0)
         self.noise = (own - self.signal).clamp(min=0)
-        self.share = self.signal / (self.signal + self.noise / count).clamp(min=torch.finfo(torch.float64).tiny)
+        share = self.signal / (self.signal + self.noise / count).clamp(min=usual.TINY)
         least = 4 / (self.members / (4 * count)).sqrt()
-        self.share = torch.where(self.share < least.clamp(max=0.5), 0.0, self.share)
+        self.share = torch.where(share < least.clamp(max=0.5), torch.zeros_like(share), share)
 
     def _rings(self, values: Tensor) -> Tensor:
-        total = torch.zeros(len(self.members), dtype=torch.float64)
-        return total.index_add_(0, self._ring.flatten(), values.flatten()) / self.members
+        return torch.zeros_like(self.members).index_add_(0, self._ring.flatten(), values.flatten()) / self.members
 
     def spread(self, ring_values: Tensor) -> Tensor:
         """Values of rings [R] onto frequencies [Y, X]."""

@@ -16,16 +16,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from fluorsr.classical.sim_orders import SimOptics, frequencies, nominal_phases, separate
-from fluorsr.classical.sim_scene import Scene
+from fluorsr.classical import sim_constants as usual
+from fluorsr.classical.sim_orders import (
+    SimOptics,
+    centres_um,
+    check_phases,
+    frequencies,
+    mixed,
+    nominal_phases,
+    told_apart,
+    unmixing,
+)
+from fluorsr.classical.sim_scene import Scene, check_series
 from fluorsr.errors import InputError
 
-ROUNDS = 8
 SHORTEST, LONGEST = 1.1, 0.5
 """Vector of the highest order over the cut-off, at most and at least, where the pattern is looked for."""
 
@@ -35,15 +44,23 @@ SAME_PERIOD = 0.05
 LEAST_STRENGTH = 1.5
 """Height of a pattern's peak that noise alone may reach."""
 
-STEP_ERROR = math.radians(15)
-"""Standard deviation of a phase step from the declared one, before anything is measured."""
-
-ZOOM = (0.2, 0.05, 0.012, 0.003, 0.0007)
-"""Steps of the refinement, in frequency steps of the field."""
-
 
 class NoStripesError(InputError):
     """The frames show no stripes that stand out of their noise."""
+
+
+Phases = NamedTuple(  # noqa: UP014 - TorchScript does not find postponed annotations of another file's tuples
+    "Phases",
+    [
+        ("phase_rad", Tensor),
+        ("offset_rad", Tensor),
+        ("modulation", Tensor),
+        ("light", Tensor),
+        ("clarity", Tensor),
+        ("phase_error_rad", Tensor),
+    ],
+)
+"""What is measured once the vectors are known: fields of SimParameters, of all angles or of one."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +105,7 @@ class SimParameters:
     @property
     def orders_rad(self) -> Tensor:
         """Phase of every order in every frame: [A, N, M]."""
-        m = torch.arange(1, self.modulation.shape[1] + 1, dtype=torch.float64)
-        return self.phase_rad[:, :, None] * m + self.offset_rad[:, None]
+        return orders_of(self.phase_rad, self.offset_rad)
 
     def to_json(self) -> dict[str, Any]:
         """A dict of lists, the periods and angles with them for people to read; `from_json` inverts it.
@@ -117,6 +133,12 @@ class SimParameters:
         return SimParameters(**(vars(self) | {"phase_rad": self.phase_rad + turn[:, None]}))
 
 
+def orders_of(phase_rad: Tensor, offset_rad: Tensor) -> Tensor:
+    """Phase of every order in every frame, of the first's [A, N] and the offsets [A, M]: [A, N, M]."""
+    m = torch.arange(1, offset_rad.shape[1] + 1, dtype=torch.float64, device=phase_rad.device)
+    return phase_rad[:, :, None] * m + offset_rad[:, None]
+
+
 def estimate_parameters(
     frames: Tensor,
     optics: SimOptics,
@@ -124,7 +146,7 @@ def estimate_parameters(
     beams: int = 3,
     period_um: tuple[float, float] | None = None,
     wave_per_um: Tensor | None = None,
-    rounds: int = ROUNDS,
+    rounds: int = usual.ROUNDS,
 ) -> SimParameters:
     """Measure the stripes of frames [A, N, Y, X] (angles, phases; any real dtype), with N >= 2 beams - 1 and A >= 2.
 
@@ -135,7 +157,7 @@ def estimate_parameters(
     Raises InputError where the frames are too few, too small or not finite, and NoStripesError where they show no
     structure, no stripes above their noise, or periods that differ too much between the angles to be one microscope's.
     """
-    scene = Scene(frames, optics, beams - 1)
+    scene = _scene(frames, optics, beams - 1)
     if scene.empty:
         raise NoStripesError(
             "the frames hold no structure above their noise, so no stripes can be measured; give parameters from "
@@ -154,21 +176,43 @@ def estimate_parameters(
         waves, strength = wave_per_um.double(), torch.full((scene.angles,), math.nan, dtype=torch.float64)
     else:
         raise InputError(f"wave_per_um {tuple(wave_per_um.shape)} must be ({scene.angles}, 2): (y, x) of each angle")
-    orders_rad, light = nominal, torch.ones(nominal.shape[:2], dtype=torch.float64)
-    measured = None
-    for _ in range(rounds):
-        if measured is not None:
-            orders_rad, light = measured.orders_rad, measured.light
-            scene.look(separate(scene.frames, orders_rad, light)[:, 0].real)
-        separated = separate(scene.spectra, orders_rad, light)
-        if wave_per_um is None:
-            products = scene.products(separated, waves)
-            waves = torch.stack([_refine(each, wave, scene) for each, wave in zip(products, waves, strict=True)])
-        measured = SimParameters(waves, *_measure(scene, waves, separated, measured), strength)
-    assert measured is not None
+    waves, found, apart = measure_rounds(scene, waves, rounds, known=wave_per_um is not None)
+    measured = SimParameters(waves, *found, strength)
+    if not apart:
+        check_phases(measured.orders_rad, measured.light)
     if wave_per_um is None:
         check_periods(measured)
     return measured
+
+
+def measure_rounds(scene: Scene, waves: Tensor, rounds: int, *, known: bool) -> tuple[Tensor, Phases, bool]:
+    """Steps 3, and 4 with 2, at pattern vectors [A, 2], which are refined unless they are `known`: TorchScript.
+
+    Returns the vectors, what was measured, and whether its phases told the orders apart in every round; the rounds end
+    where they do not.
+    """
+    orders_rad = nominal_phases(scene.phases, scene.orders, waves.device).expand(scene.angles, -1, -1)
+    light = torch.ones_like(orders_rad[..., 0])
+    measured: Phases | None = None
+    for _ in range(rounds):
+        if measured is not None:
+            orders_rad, light = orders_of(measured.phase_rad, measured.offset_rad), measured.light
+            if not told_apart(orders_rad, light):
+                return waves, measured, False
+            scene.look(mixed(unmixing(orders_rad, light), scene.frames)[:, 0].real)
+        separated = mixed(unmixing(orders_rad, light), scene.spectra)
+        if not known:
+            products = scene.products(separated, waves)
+            waves = torch.stack([_refine(products[a], waves[a], scene) for a in range(len(waves))])
+        measured = _measure(scene, waves, separated, measured)
+    assert measured is not None
+    return waves, measured, True
+
+
+def _scene(frames: Tensor, optics: SimOptics, orders: int) -> Scene:
+    check_series(frames)
+    check_phases(nominal_phases(frames.shape[1], orders))
+    return Scene(frames, optics.lens, orders)
 
 
 def check_periods(measured: SimParameters) -> None:
@@ -189,7 +233,7 @@ def pattern_strength(
 
     The quick part of `estimate_parameters`, for telling which order the frames are in.
     """
-    scene = Scene(frames, optics, beams - 1)
+    scene = _scene(frames, optics, beams - 1)
     nominal = nominal_phases(scene.phases, scene.orders).expand(scene.angles, -1, -1)
     if scene.empty:
         return torch.zeros(scene.angles, dtype=torch.float64)
@@ -219,35 +263,48 @@ def reach_per_um(optics: SimOptics, orders: int, period_um: tuple[float, float] 
     return LONGEST * optics.cutoff_per_um / orders, min(SHORTEST * optics.cutoff_per_um, nyquist) / orders
 
 
-def _measure(
-    scene: Scene, waves: Tensor, separated: Tensor, before: SimParameters | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Step 3 at pattern vectors [A, 2]: phase, offset, modulation, light, clarity and phase_error_rad."""
-    found = []
-    for a, wave in enumerate(waves):
-        theta = None if before is None else before.orders_rad[a]
-        found.append(phases_of(*scene.weights(scene.spectra[a], wave, separated[a], theta)))
-    phase, offset, modulation, light, clarity, error = (torch.stack(each) for each in zip(*found, strict=True))
-    return phase, offset, modulation, light / light.mean(), clarity, error
+def _measure(scene: Scene, waves: Tensor, separated: Tensor, before: Phases | None) -> Phases:
+    """Step 3 at pattern vectors [A, 2]."""
+    found: list[Phases] = []
+    for a in range(len(waves)):
+        theta: Tensor | None = None
+        if before is not None:
+            theta = orders_of(before.phase_rad, before.offset_rad)[a]
+        light, orders, variance = scene.weights(scene.spectra[a], waves[a], separated[a], theta)
+        found.append(phases_of(light, orders, variance, even=True))
+    return all_angles(found)
 
 
-def phases_of(
-    light: Tensor, orders: Tensor, variance: Tensor, *, even: bool = True
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+def all_angles(found: list[Phases]) -> Phases:
+    """What was measured of each angle, together; brightness is 1 on average."""
+    light = torch.stack([each.light for each in found])
+    average = light.mean()
+    light = torch.where(average > 0, light / average, torch.ones_like(light))  # blank frames have no brightness
+    return Phases(
+        torch.stack([each.phase_rad for each in found]),
+        torch.stack([each.offset_rad for each in found]),
+        torch.stack([each.modulation for each in found]),
+        light,
+        torch.stack([each.clarity for each in found]),
+        torch.stack([each.phase_error_rad for each in found]),
+    )
+
+
+def phases_of(light: Tensor, orders: Tensor, variance: Tensor, *, even: bool) -> Phases:
     """Phases [N], offsets [M], modulation [M], brightness [N], clarity [N] and the phases' errors [N] of one angle.
 
     light [N]; orders [N, M] complex; variance [N, M] of either part of them
     A frame's phase is what both orders say, each as sure as it is, and, of `even` steps, the declared step, sure to
-    STEP_ERROR.
+    STEP_ERROR. TorchScript.
     """
-    n, count = orders.shape
-    m = torch.arange(1, count + 1, dtype=torch.float64)
-    nominal = nominal_phases(n, count)
-    sure = 1 / STEP_ERROR**2 if even else 0.0
-    step = nominal[:, 0].clone() if even else torch.angle(orders[:, 0] / orders[0, 0])
+    n, count = orders.shape[0], orders.shape[1]
+    m = torch.arange(1, count + 1, dtype=torch.float64, device=orders.device)
+    nominal = nominal_phases(n, count, orders.device)
+    sure = 1 / usual.STEP_ERROR**2 if even else 0.0
+    step = nominal[:, 0].clone() if even else torch.angle(orders[:, 0] * orders[0, 0].conj())
     base = torch.angle((orders * torch.exp(-1j * m * step[:, None])).sum(0))
-    sureness = orders.abs() ** 2 / variance.clamp(min=torch.finfo(torch.float64).tiny)
-    known = (m**2 * sureness).sum(1) + sure
+    sureness = orders.abs() ** 2 / variance.clamp(min=usual.TINY)
+    known = ((m**2 * sureness).sum(1) + sure).clamp(min=usual.TINY)
     for _ in range(20):
         wrong = torch.angle(orders * torch.exp(-1j * (m * step[:, None] + base)))
         correction = (m * sureness * wrong).sum(1) - (step - nominal[:, 0]) * sure
@@ -256,8 +313,8 @@ def phases_of(
     modulation = 2 * (orders * torch.exp(-1j * (m * step[:, None] + base))).real.mean(0) / (2 * light.mean())
     phase = step + base[0]
     contrast = orders.abs().sum(1) / light
-    clarity = contrast / contrast.median().clamp(min=torch.finfo(torch.float64).tiny)
-    return phase, base - m * base[0], modulation.clamp(0, 2), light, clarity, 1 / torch.sqrt(known)
+    clarity = contrast / contrast.median().clamp(min=usual.TINY)
+    return Phases(phase, base - m * base[0], modulation.clamp(0, 2), light, clarity, 1 / torch.sqrt(known))
 
 
 def _coarse(product: Tensor, scene: Scene, low: float, high: float) -> tuple[Tensor, float]:
@@ -271,7 +328,7 @@ def _coarse(product: Tensor, scene: Scene, low: float, high: float) -> tuple[Ten
     total = torch.zeros(size, dtype=torch.float64)
     for m in range(1, scene.orders + 1):
         at_order = surface[m - 1][(m * rows % size[0])[:, None], (m * columns % size[1])[None, :]]
-        total = total + at_order / at_order[inside].median().clamp(min=torch.finfo(torch.float64).tiny)
+        total = total + at_order / at_order[inside].median().clamp(min=usual.TINY)
     peak = int(total.masked_fill(~inside, -1.0).argmax())
     row, column = divmod(peak, size[1])
     chance = scene.orders + math.log(max(2, int(inside.sum()) // 4)) / math.log(2)
@@ -280,14 +337,14 @@ def _coarse(product: Tensor, scene: Scene, low: float, high: float) -> tuple[Ten
 
 def _refine(product: Tensor, wave: Tensor, scene: Scene) -> Tensor:
     """The peak of sum_m |X_m(m q)|^2 / E_m near `wave`, by ever finer Fourier transforms around it."""
-    y, x = ((torch.arange(n, dtype=torch.float64) + 0.5) * scene.pixel_um for n in scene.shape)
+    y, x = centres_um(scene.shape, scene.pixel_um, wave.device)
     energy = (product.abs() ** 2).sum((1, 2))
-    step = 1 / (scene.pixel_um * max(scene.shape))
-    for factor in ZOOM:
-        grid = factor * step * torch.arange(-5, 6, dtype=torch.float64)
-        total = torch.zeros(len(grid), len(grid), dtype=torch.float64)
+    step = 1 / (scene.pixel_um * max(scene.shape[0], scene.shape[1]))
+    for factor in usual.ZOOM:
+        grid = factor * step * torch.arange(-5, 6, dtype=torch.float64, device=wave.device)
+        total = torch.zeros([len(grid), len(grid)], dtype=torch.float64, device=wave.device)
         for m in range(1, scene.orders + 1):
-            along_y = torch.exp(-2j * math.pi * m * (wave[0] + grid)[:, None] * y)
+            along_y = torch.exp(-2j * math.pi * m * (wave[0] + grid)[:, None] * y[:, 0])
             along_x = torch.exp(-2j * math.pi * m * (wave[1] + grid)[:, None] * x)
             total = total + (along_y @ product[m - 1] @ along_x.T).abs() ** 2 / energy[m - 1]
         row, column = divmod(int(total.argmax()), len(grid))

@@ -2,6 +2,7 @@
 
 S is the Wiener estimate of the wide-field image with the measured ratio of signal and noise at each frequency, so what
 is measured with it is not lowered by noise. Low frequencies of every order are left out: out-of-focus light lies there.
+TorchScript, as exported programs measure with it.
 """
 
 from __future__ import annotations
@@ -9,67 +10,68 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fluorsr.classical.sim_orders import SimOptics, Spectrum, carrier, edge_window, frequencies, separate
+from fluorsr.classical import sim_constants as usual
+from fluorsr.classical.sim_orders import (
+    Lens,
+    Spectrum,
+    carrier,
+    edge_window,
+    frequencies,
+    mixed,
+    transfer,
+    unmixing,
+)
 from fluorsr.errors import InputError
 from fluorsr.optics.otf import attenuation
-
-LEAST_TRANSFER = 0.02
-"""Frequencies that the microscope passes worse than this tell nothing."""
-
-NOTCH_PER_UM = 1.0
-"""Width of what is left out around each order: out-of-focus light."""
-
-SMALLEST = 32
-FEWEST = 60.0
-"""Frequencies in which the wide-field image must show the specimen: noise alone passes for it in some dozen."""
 
 
 class Scene:
     """The frames and what the wide-field image tells of the specimen; does the sums of steps 2 and 3."""
 
-    def __init__(self, frames: Tensor, optics: SimOptics, orders: int) -> None:
-        if frames.ndim != 4 or frames.shape[0] < 2 or min(frames.shape[2:]) < SMALLEST:
-            raise InputError(
-                f"frames must be [angles, phases, Y, X] with at least 2 angles and {SMALLEST} pixels a side, "
-                f"not {tuple(frames.shape)}"
-            )
-        if not bool(torch.isfinite(frames).all()):
-            raise InputError("frames must be finite; replace NaN and infinity first")
-        self.angles, self.phases = frames.shape[:2]
+    def __init__(self, frames: Tensor, lens: Lens, orders: int) -> None:
+        """frames  [A, N, Y, X], checked (`check_series`)."""
+        self.angles, self.phases = frames.shape[0], frames.shape[1]
         self.shape = (frames.shape[2], frames.shape[3])
-        self.orders, self.pixel_um = orders, optics.pixel_size_um
-        self.fy, self.fx = frequencies(self.shape, self.pixel_um)
-        frequency = torch.hypot(self.fy, self.fx)
-        self.transfer = optics.transfer(frequency)
-        self._optics = optics
-        self.passes = self._passes(frequency)
-        self.window = edge_window(self.shape)
+        self.orders, self.pixel_um = orders, lens.pixel_size_um
+        self.fy, self.fx = frequencies(self.shape, self.pixel_um, frames.device)
+        self.frequency = torch.hypot(self.fy, self.fx)
+        self.transfer = transfer(lens, self.frequency)
+        self._lens = lens
+        self.passes = self.transfer > usual.LEAST_TRANSFER
+        self.window = edge_window(self.shape, device=frames.device)
         self.frames = frames.double() - float(frames.double().mean())
         self.spectra = torch.fft.fft2(self.frames * self.window)
-        self.frequency = frequency
-        self.look(self.frames.mean(1))
-
-    def _passes(self, frequency: Tensor) -> Tensor:
-        return self._optics.transfer(frequency) > LEAST_TRANSFER
+        spectra = self._looked(self.frames.mean(1))
+        self.wide = spectra.mean(0)
+        self._power = Spectrum(spectra, self.frequency)
+        self.specimen = self._specimen(self.frames.mean(1))
 
     def look(self, wide: Tensor) -> None:
         """Take the specimen from wide-field images [A, Y, X], one from each angle: they differ in noise only."""
-        spectra = torch.fft.fft2(wide * self.window)
-        self._power = Spectrum(spectra, self.frequency)
-        trusted = self.trust(self.frequency) / self.transfer.clamp(min=LEAST_TRANSFER)
-        # Unwindowed, so that the edges' own light stands in for what lies beyond them; the window comes after.
-        self.specimen: Tensor = torch.fft.ifft2(torch.fft.fft2(wide.mean(0)) * trusted).real
+        spectra = self._looked(wide)
         self.wide = spectra.mean(0)
+        self._power = Spectrum(spectra, self.frequency)
+        self.specimen = self._specimen(wide)
+
+    def _looked(self, wide: Tensor) -> Tensor:
+        spectra: Tensor = torch.fft.fft2(wide * self.window)
+        return spectra
+
+    def _specimen(self, wide: Tensor) -> Tensor:
+        trusted = self.trust(self.frequency) / self.transfer.clamp(min=usual.LEAST_TRANSFER)
+        # Unwindowed, so that the edges' own light stands in for what lies beyond them; the window comes after.
+        specimen: Tensor = torch.fft.ifft2(torch.fft.fft2(wide.mean(0)) * trusted).real
+        return specimen
 
     @property
     def empty(self) -> bool:
         """Whether the wide-field image shows next to nothing but noise."""
-        return float(self.trust(self.frequency).sum()) < FEWEST
+        return float(self.trust(self.frequency).sum()) < usual.FEWEST
 
     def whitened(self, orders_rad: Tensor) -> Tensor:
         """As `products`, of the phases of the spectra alone: no bright low frequency outshines the pattern's peak."""
-        weight = self.trust(self.frequency) * attenuation(self.frequency, 1.0, NOTCH_PER_UM)
-        separated = separate(self.spectra, orders_rad)[:, 1:]
+        weight = self.trust(self.frequency) * attenuation(self.frequency, 1.0, usual.NOTCH_PER_UM)
+        separated = mixed(unmixing(orders_rad), self.spectra)[:, 1:]
         ours, theirs = _phases(self.wide) * weight, _phases(separated) * self.transfer
         product: Tensor = torch.fft.ifft2(ours).conj() * torch.fft.ifft2(theirs)
         return product
@@ -80,23 +82,24 @@ class Scene:
         M_m is what the specimen would give at `waves`. Both are cut to the frequencies that are known in both, so that
         where the waves are right the product is a density without a phase, and nothing moves the peak.
         """
-        found = []
-        for a, wave in enumerate(waves):
+        found: list[Tensor] = []
+        for a in range(len(waves)):
             for m in range(1, self.orders + 1):
-                distance = self._distance(m * wave)
-                weight = self.transfer * attenuation(distance, 1.0, NOTCH_PER_UM) * self.trust(distance)
-                weight = weight * attenuation(self.frequency, 1.0, NOTCH_PER_UM)
-                wanted = torch.fft.ifft2(self._striped(m * wave) * weight)
+                wave = m * waves[a]
+                distance = self._distance(wave)
+                weight = self.transfer * attenuation(distance, 1.0, usual.NOTCH_PER_UM) * self.trust(distance)
+                weight = weight * attenuation(self.frequency, 1.0, usual.NOTCH_PER_UM)
+                wanted = torch.fft.ifft2(self._striped(wave) * weight)
                 seen = torch.fft.ifft2(separated[a, m] * weight)
-                found.append(wanted.conj() * seen * carrier(m * wave, self.shape, self.pixel_um))
-        return torch.stack(found).reshape(len(waves), self.orders, *self.shape)
+                found.append(wanted.conj() * seen * carrier(wave, self.shape, self.pixel_um))
+        return torch.stack(found).reshape([len(waves), self.orders, self.shape[0], self.shape[1]])
 
     def trust(self, frequency: Tensor) -> Tensor:
         """Share of the specimen in the wide-field image's power at any frequency: [Y, X]."""
         ring = torch.round(frequency / self._power.step).long()
         inside = ring < len(self._power.share)
-        share: Tensor = self._power.share[ring.clamp(max=len(self._power.share) - 1)]
-        return share * inside * self._passes(frequency)
+        share = self._power.share[ring.clamp(max=len(self._power.share) - 1)]
+        return share * inside * (transfer(self._lens, frequency) > usual.LEAST_TRANSFER)
 
     def _distance(self, wave: Tensor) -> Tensor:
         return torch.hypot(self.fy - wave[0], self.fx - wave[1])
@@ -115,16 +118,18 @@ class Scene:
         theta   [N, M] phases of the last round: what the orders hold beyond the wide-field image's reach is taken
                 off with them, or its chance likeness to the rest would move the phases by degrees
         """
-        weight = self.passes * attenuation(self.frequency, 1.0, NOTCH_PER_UM)
+        weight = self.passes * attenuation(self.frequency, 1.0, usual.NOTCH_PER_UM)
         columns = [self._striped(0 * wave)]
         for m in range(1, self.orders + 1):
             plus, minus = self._striped(m * wave), self._striped(-m * wave)
             columns += [(plus + minus) / 2, 1j * (plus - minus) / 2]
             for sign in (1, -1):
                 distance = self._distance(sign * m * wave)
-                weight = weight * attenuation(distance, 1.0, NOTCH_PER_UM)
+                weight = weight * attenuation(distance, 1.0, usual.NOTCH_PER_UM)
                 if theta is not None:
-                    order = separated[m] if sign > 0 else torch.roll(separated[m].flip(0, 1), (1, 1), (0, 1)).conj()
+                    order = separated[m]
+                    if sign < 0:
+                        order = torch.roll(order.flip([0, 1]), [1, 1], [0, 1]).conj()
                     beyond = order * (1 - self.trust(distance))
                     spectra = spectra - torch.exp(1j * sign * theta[:, m - 1])[:, None, None] * beyond
         some = weight > 0.01
@@ -132,13 +137,24 @@ class Scene:
         basis = torch.view_as_real(torch.stack([each[some] * root for each in columns])).flatten(1)
         seen = torch.view_as_real(spectra[:, some] * root).flatten(1)
         normal = basis @ basis.T
-        a = torch.linalg.solve(normal, basis @ seen.T).T
+        a = torch.linalg.solve_ex(normal, basis @ seen.T)[0].T
         # What was taken off holds noise too, so what is left may understate it.
         noise = self.phases * float((self._power.spread(self._power.noise)[some] * weight[some]).mean()) / 2
         rest = ((seen - a @ basis) ** 2).mean(1).clamp(min=noise)
-        covariance = torch.linalg.inv(normal).diagonal()[1::2]
+        covariance = torch.linalg.inv_ex(normal)[0].diagonal()[1::2]
         return a[:, 0], torch.complex(a[:, 1::2], a[:, 2::2]), covariance * rest[:, None]
 
 
 def _phases(spectrum: Tensor) -> Tensor:
-    return spectrum / spectrum.abs().clamp(min=torch.finfo(torch.float64).tiny)
+    return spectrum / spectrum.abs().clamp(min=usual.TINY)
+
+
+def check_series(frames: Tensor) -> None:
+    """Raises InputError where frames are not [A, N, Y, X], too small or not finite."""
+    if frames.ndim != 4 or frames.shape[0] < 2 or min(frames.shape[2:]) < usual.SMALLEST:
+        raise InputError(
+            f"frames must be [angles, phases, Y, X] with at least 2 angles and {usual.SMALLEST} pixels a side, "
+            f"not {tuple(frames.shape)}"
+        )
+    if not bool(torch.isfinite(frames).all()):
+        raise InputError("frames must be finite; replace NaN and infinity first")

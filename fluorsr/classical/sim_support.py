@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fluorsr.classical.sim_constants import LEAST_TRANSFER, NOTCH_PER_UM
 from fluorsr.classical.sim_orders import SimOptics, carrier, edge_window, frequencies, separate
 from fluorsr.classical.sim_parameters import SimParameters
-from fluorsr.classical.sim_scene import LEAST_TRANSFER, NOTCH_PER_UM
 from fluorsr.errors import InputError
 from fluorsr.optics.otf import attenuation
 from fluorsr.optics.psf import gaussian_blur

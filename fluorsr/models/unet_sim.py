@@ -29,7 +29,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fluorsr.classical.sim_demodulate import SCALE, channels
+from fluorsr.classical.sim_constants import SCALE
+from fluorsr.classical.sim_demodulate import channels
 from fluorsr.models.blocks import conv3x3, upsampler
 
 ANGLES, ORDERS = 3, 2

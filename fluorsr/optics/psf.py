@@ -26,8 +26,13 @@ def gaussian_kernel(fwhm_px: float | Tensor, radius: int) -> Tensor:
     width = torch.as_tensor(fwhm_px, dtype=torch.float64)
     if not bool(width > 0) or radius < 0:
         raise InputError(f"a Gaussian needs a width above 0 and a radius of at least 0, not {fwhm_px} and {radius}")
-    x = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    kernel = torch.exp(-0.5 * (x * FWHM_PER_SIGMA / width) ** 2)
+    return sampled_gaussian(width, radius)
+
+
+def sampled_gaussian(fwhm_px: Tensor, radius: int) -> Tensor:
+    """The same of a float64 tensor, unchecked: TorchScript, which reads no constant from outside."""
+    x = torch.arange(-radius, radius + 1, dtype=torch.float64, device=fwhm_px.device)
+    kernel = torch.exp(-0.5 * (x * (2 * math.sqrt(2 * math.log(2))) / fwhm_px) ** 2)
     return kernel / kernel.sum()
 
 
@@ -42,9 +47,14 @@ def gaussian_blur(images: Tensor, fwhm_px: float | Tensor, *, radius: int | None
     A convolution along y, then one along x; each is cut at `radius` pixels (4 standard deviations where not given).
     """
     radius = gaussian_radius(float(fwhm_px)) if radius is None else radius
-    kernel = gaussian_kernel(fwhm_px, radius).to(images)
-    stack = images.reshape(-1, 1, *images.shape[-2:])
-    stack = functional.pad(stack, (radius, radius, radius, radius), mode="replicate")
+    return blur_with(images, gaussian_kernel(fwhm_px, radius))
+
+
+def blur_with(images: Tensor, kernel: Tensor) -> Tensor:
+    """Convolve [..., Y, X] along y and along x with a kernel of odd length, edges replicated: TorchScript."""
+    kernel, radius = kernel.to(images), kernel.numel() // 2
+    stack = images.reshape([-1, 1, images.shape[-2], images.shape[-1]])
+    stack = functional.pad(stack, [radius, radius, radius, radius], mode="replicate")
     stack = functional.conv2d(stack, kernel.view(1, 1, -1, 1))
     stack = functional.conv2d(stack, kernel.view(1, 1, 1, -1))
     return stack.reshape(images.shape)

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from fluorsr.classical.sim_autocorrelation import find_stripes
-from fluorsr.classical.sim_demodulate import LEAST_MODULATION, SCALE, channels, demodulate
+from fluorsr.classical.sim_constants import LEAST_MODULATION, SCALE
+from fluorsr.classical.sim_demodulate import channels, demodulate
 from fluorsr.classical.sim_parameters import SimParameters, estimate_parameters
 from fluorsr.errors import InputError
 from fluorsr.optics.psf import gaussian_blur
