@@ -28,6 +28,8 @@ from fluorsr.metrics.frc import Squares
 
 BLOCK = 1024
 """Larger images are cut into parts of at most this side, and their distances averaged by area."""
+ROWS = 64
+"""Rows of features compared at a time: as many more copies of VGG16's first features would take gigabytes."""
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """Mean and spread of photographs in [-1, 1]: the authors' scaling layer."""
@@ -112,28 +114,39 @@ class Lpips(nn.Module):
             else:
                 before, after, kernel, stride, padding = layer
                 self.features.add_module(str(index), nn.Conv2d(before, after, kernel, stride, padding))
-                self.features.add_module(str(index + 1), nn.ReLU())
+                self.features.add_module(str(index + 1), nn.ReLU(inplace=True))
                 index += 2
         self.heads = nn.ParameterList([torch.zeros(n) for n in self.trunk.channels])
         self.register_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1), persistent=False)
+        for convolution in self.features:
+            if isinstance(convolution, nn.Conv2d):
+                convolution.weight.data = convolution.weight.contiguous(memory_format=torch.channels_last)
         self.requires_grad_(False).eval()
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        x = torch.cat([first, second]).expand(-1, 3, -1, -1)
-        x = (x - self.shift) / self.scale
+        # One after the other: side by side, VGG16's first features of a part of an image would take 2 GiB.
+        pair = [
+            ((image.expand(-1, 3, -1, -1) - self.shift) / self.scale).contiguous(memory_format=torch.channels_last)
+            for image in (first, second)
+        ]
         total = torch.zeros(first.shape[0], dtype=torch.float64, device=first.device)
-        layers, done = iter(self.features), 0
+        begin = done = 0
         for tap, head in zip(self.trunk.taps, self.heads, strict=True):
-            for layer in self.trunk.layers[done:tap]:
-                for _ in range(1 if len(layer) == 2 else 2):
-                    x = next(layers)(x)
-            done = tap
-            # The 1e-10 keeps places without any feature from dividing by 0; it is the authors'.
-            a, b = (x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)).chunk(2)
-            distance = torch.einsum("nchw,c->nhw", (a - b).square(), head)
-            total += distance.mean((-2, -1), dtype=torch.float64)
+            end = begin + sum(1 if len(layer) == 2 else 2 for layer in self.trunk.layers[done:tap])
+            pair = [self.features[begin:end](image) for image in pair]
+            begin, done = end, tap
+            rows, columns = pair[0].shape[-2:]
+            parts = zip(*(torch.split(image, ROWS, -2) for image in pair), strict=True)
+            total += torch.stack([_distance(a, b, head) for a, b in parts]).sum(0) / (rows * columns)
         return total
+
+
+def _distance(first: Tensor, second: Tensor, head: Tensor) -> Tensor:
+    """Weighted squared distances of unit features, summed over an image: [N, C, Y, X] twice -> [N] float64."""
+    # The 1e-10 keeps places without any feature from dividing by 0; it is the authors'.
+    a, b = (x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10) for x in (first, second))
+    return torch.einsum("nchw,c->nhw", (a - b).square(), head).sum((-2, -1), dtype=torch.float64)
 
 
 def lpips(
