@@ -167,9 +167,11 @@ void run(std::map<std::string, std::string> options) {
 
 int main(int argc, char** argv) {
 #ifdef M_MMAP_THRESHOLD
-    // glibc would give every layer's buffer back to the kernel, and fault its pages in again for the next
+    // glibc would give every layer's buffer back to the kernel, and fault its pages in again for the next; and with a
+    // heap for each thread, memory would grow with the stream, as what one thread frees is lost to the others.
     mallopt(M_MMAP_THRESHOLD, 0x7fffffff);
     mallopt(M_TRIM_THRESHOLD, 0x7fffffff);
+    mallopt(M_ARENA_MAX, 1);
 #endif
     try {
         const auto options = read_options(argc, argv);

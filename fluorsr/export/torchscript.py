@@ -22,7 +22,7 @@ from fluorsr.export.program import RUNNING_FRAMES, Program
 from fluorsr.export.source import Source, open_source
 from fluorsr.models.network import DTYPES, channels_last, prepare
 from fluorsr.models.precision import filaments
-from fluorsr.models.torchscript import EXPORT_FILE, SPEC_FILE, freeze, quiet_jit
+from fluorsr.models.torchscript import EXPORT_FILE, SPEC_FILE, freeze, quiet_jit, script
 from fluorsr.models.trust import remember
 from fluorsr.models.weights import write_atomically
 from fluorsr.pipeline.plan import DEFAULT_STRIDE, default_overlap
@@ -88,18 +88,18 @@ def build(source: Source, *, tile: int | None, precision: str, normalise: str) -
         torch.jit.save(frozen, archive)
         archive.seek(0)
         loaded = torch.jit.load(archive)  # type: ignore[no-untyped-call]
-        program: torch.jit.ScriptModule = torch.jit.script(
-            Program(
-                loaded,
-                spec,
-                tile=size,
-                overlap=overlap,
-                bf16=precision == "bf16",
-                memory=memory,
-                low=low,
-                high=high,
-            ).eval()
-        )
+    program = script(
+        Program(
+            loaded,
+            spec,
+            tile=size,
+            overlap=overlap,
+            bf16=precision == "bf16",
+            memory=memory,
+            low=low,
+            high=high,
+        ).eval()
+    )
     _check_parity(source, program, precision)
     if unknown := newer_than_2_0(program):
         raise ModelError(f"{spec.name} calls operators that LibTorch 2.0 does not have: {'; '.join(unknown)}")

@@ -133,6 +133,23 @@ def freeze(module: nn.Module, example: Tensor | tuple[Tensor, ...]) -> torch.jit
     return frozen
 
 
+def script(module: nn.Module) -> torch.jit.ScriptModule:
+    """torch.jit.script, which by itself fails now and then on a sound module.
+
+    torch tells its functions by their id(), in a table that keeps those of functions that are gone: four, once
+    torch.ao.quantization is imported, which compilers do. What has got such an address since is taken for a function;
+    but whatever cannot be called is none.
+    """
+    table = torch.jit._builtins._get_builtin_table()  # type: ignore[no-untyped-call]
+    for part in module.modules():
+        for value in (*vars(part).values(), *vars(type(part)).values()):
+            if not callable(value):
+                table.pop(id(value), None)
+    with quiet_jit():
+        program: torch.jit.ScriptModule = torch.jit.script(module)
+    return program
+
+
 def _trace(module: nn.Module, example: Tensor | tuple[Tensor, ...]) -> torch.jit.ScriptModule:
     program: torch.jit.ScriptModule = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
     return program

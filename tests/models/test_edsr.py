@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from fluorsr.errors import InputError
 from fluorsr.models.blocks import ResidualBlock, upsampler
 from fluorsr.models.edsr import EDSR, EDSRConfig
+from fluorsr.models.torchscript import script
 
 
 def parameters(config: EDSRConfig) -> int:
@@ -40,14 +41,13 @@ def test_parameter_counts_are_the_published_ones() -> None:
     assert parameters(full) == pytest.approx(40.73e6, rel=1e-3)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("scale", [1, 2, 4])
 def test_output_shape_and_torchscript_agree(scale: int) -> None:
     model = EDSR(EDSRConfig(blocks=2, width=8, scale=scale, residual_scaling=0.5)).eval()
     x = torch.randn(2, 1, 7, 12)
     y = model(x)
     assert y.shape == (2, 1, 7 * scale, 12 * scale)
-    assert torch.equal(torch.jit.script(model)(x), y)
+    assert torch.equal(script(model)(x), y)
 
 
 def test_residual_block_adds_the_scaled_residual() -> None:

@@ -14,7 +14,7 @@ from fluorsr.models import load as loader
 from fluorsr.models import zoo_index
 from fluorsr.models.architectures import build
 from fluorsr.models.load import find_device
-from fluorsr.models.torchscript import TorchScriptFile, freeze, quiet_jit
+from fluorsr.models.torchscript import TorchScriptFile, freeze, quiet_jit, script
 from fluorsr.models.weights import save_weights
 from fluorsr.models.zoo_index import describe, zoo
 from fluorsr.restorer import RestorerSpec
@@ -57,11 +57,6 @@ class Pair(nn.Module):
 def save_script(program: torch.jit.ScriptModule, path) -> None:
     with quiet_jit():
         torch.jit.save(program, path)
-
-
-def script(module: nn.Module) -> torch.jit.ScriptModule:
-    with quiet_jit():
-        return torch.jit.script(module.eval())
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +288,7 @@ def test_constants_in_branches_are_cast_too(tmp_path):
     with torch.no_grad():
         path = tmp_path / "x.pt"
         with quiet_jit():
-            save_script(torch.jit.freeze(script(Branching())), path)
+            save_script(torch.jit.freeze(script(Branching().eval())), path)
         program = TorchScriptFile(path, trust=True).cast(torch.bfloat16)
         for width in (48, 64):
             assert program(TILES[..., :width].bfloat16()).dtype == torch.bfloat16

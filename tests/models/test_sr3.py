@@ -16,7 +16,7 @@ from fluorsr.models.load import load
 from fluorsr.models.measure import measure
 from fluorsr.models.reach import MAX_SAMPLING_HALO, measure_module
 from fluorsr.models.sr3 import CENTRE, SPREAD, SR3, Attention, Denoiser, PixelNorm, SR3Config, interpolate
-from fluorsr.models.torchscript import freeze, quiet_jit
+from fluorsr.models.torchscript import freeze, quiet_jit, script
 from fluorsr.models.weights import save_weights
 from fluorsr.restorer import RestorerSpec
 
@@ -47,8 +47,7 @@ def test_the_denoiser_scripts(norm: str, attention: tuple[int, ...], compact: bo
     joined, level = torch.rand(2, 4, 8, 12), torch.tensor([0.1, 0.9])
     expected = denoiser(joined, level)
     assert expected.shape == (2, 1, 8, 12)
-    with quiet_jit():
-        torch.testing.assert_close(torch.jit.script(denoiser)(joined, level), expected)
+    torch.testing.assert_close(script(denoiser)(joined, level), expected)
 
 
 def test_sampling_traces_at_any_size() -> None:

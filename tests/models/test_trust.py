@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fluorsr.errors import ModelError, StorageError
 from fluorsr.models import trust
 from fluorsr.models.load import load
-from fluorsr.models.torchscript import TorchScriptFile, quiet_jit
+from fluorsr.models.torchscript import TorchScriptFile, quiet_jit, script
 
 
 def read_it(x: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class Harmless(nn.Module):
 
 def save(module: nn.Module, path):
     with quiet_jit():
-        torch.jit.save(torch.jit.script(module.eval()), path)
+        torch.jit.save(script(module.eval()), path)
     return path
 
 

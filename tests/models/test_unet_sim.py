@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fluorsr.models.measure import measure
-from fluorsr.models.torchscript import quiet_jit
+from fluorsr.models.torchscript import script
 from fluorsr.models.unet_sim import UNetSIM, UNetSIMConfig
 
 SMALL = (4, 8, 16)
@@ -42,8 +42,7 @@ def test_shapes_and_torchscript_agree(frames: int, scale: int, cascade: bool) ->
     x = torch.rand(2, frames, 8, 12)
     y = network(x)
     assert y.shape == (2, 1, 8 * scale, 12 * scale)
-    with quiet_jit():
-        torch.testing.assert_close(torch.jit.script(network)(x), y)
+    torch.testing.assert_close(script(network)(x), y)
 
 
 def test_the_grid_is_that_of_the_poolings() -> None:
