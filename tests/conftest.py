@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +58,13 @@ class IntegerRestorer:
         other = IntegerRestorer.__new__(IntegerRestorer)
         other.kernel, other.pooled, other.spec = self.kernel, self.pooled, replace(self.spec, halo=halo)
         return other
+
+
+@pytest.fixture(autouse=True)
+def onednn_stays_on() -> Iterator[None]:
+    """Measuring a model switches it off for a moment; left off, everything after takes minutes longer."""
+    yield
+    assert torch.backends.mkldnn.enabled, "oneDNN was left switched off"  # type: ignore[attr-defined]
 
 
 @pytest.fixture

@@ -41,12 +41,6 @@ def test_what_a_model_says_of_itself_is_whole_and_measured(name: str) -> None:
     assert find(name).stat().st_size < 10e6
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without oneDNN, which a fault elsewhere may have switched off, bf16 takes minutes."""
-    monkeypatch.setattr(torch.backends.mkldnn, "enabled", True)
-
-
 @cache
 def field(structure: str, photons: float) -> tuple[NDArray[np.uint16], Tensor]:
     flat = {"thickness": (0.0, 0.0), "focus_um": (0.0, 0.0), "haze": (0.0, 0.0)}

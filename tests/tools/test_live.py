@@ -35,7 +35,7 @@ def test_a_stream_is_watched(tmp_path, monkeypatch, capsys):
     found = live.host(tmp_path / "tiny.ts", scenes, 300, 1, "cpu", None)
     assert found.frames == 300
     assert 0 < found.p50 <= found.p99
-    assert found.gained_mib < 8
+    assert max(found.gained_mib) < 8
 
     monkeypatch.setattr(live, "camera", lambda size, frames: [scenes[0][:, :size, :size].copy()])
     arguments = ["live.py", "--model", str(weights), "--frames", "30", "--loop-frames", "3", "--size", "32"]
