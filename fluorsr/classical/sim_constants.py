@@ -32,6 +32,9 @@ ROUNDS = 8
 ZOOM = (0.2, 0.05, 0.012, 0.003, 0.0007)
 """Steps of the refinement of a vector, in frequency steps of the field."""
 
+REGION = 384
+"""Side in pixels of the part that is measured: a second of work, and periods to a part in 10,000."""
+
 # of single frames (fluorsr.classical.sim_autocorrelation)
 LOWEST = 0.15
 """Share of the cut-off below which out-of-focus light prevails, and no frequency votes."""

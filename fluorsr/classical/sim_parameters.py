@@ -312,7 +312,7 @@ def phases_of(light: Tensor, orders: Tensor, variance: Tensor, *, even: bool) ->
         base = torch.angle((orders * torch.exp(-1j * m * step[:, None])).sum(0))
     modulation = 2 * (orders * torch.exp(-1j * (m * step[:, None] + base))).real.mean(0) / (2 * light.mean())
     phase = step + base[0]
-    contrast = orders.abs().sum(1) / light
+    contrast = torch.where(light > 0, orders.abs().sum(1) / light, torch.zeros_like(light))
     clarity = contrast / contrast.median().clamp(min=usual.TINY)
     return Phases(phase, base - m * base[0], modulation.clamp(0, 2), light, clarity, 1 / torch.sqrt(known))
 

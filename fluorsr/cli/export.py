@@ -26,6 +26,13 @@ def export(
     normalise: Annotated[
         str | None, Option(help="What `infer` maps to 0 and 1: frame, running, or LOW,HIGH. Default frame.")
     ] = None,
+    stripes: Annotated[
+        Path | None,
+        Option(help="Of a network of raw SIM frames: your microscope's, by `fluorsr info --save-stripes`."),
+    ] = None,
+    orders: Annotated[
+        bool, Option("--orders", help="Such a network alone, which takes orders: for programs that make them.")
+    ] = False,
     author: Annotated[list[str] | None, Option(help="Of a bioimage.io package; may be given more than once.")] = None,
     licence: Annotated[str | None, Option(help="Of a bioimage.io package: an SPDX name such as CC-BY-4.0.")] = None,
     check_file: Annotated[
@@ -43,10 +50,21 @@ def export(
         raise typer.Exit(0 if parity.holds else 1)
     if model is None:
         raise InputError("name a model to export (`fluorsr models` lists them), or a file to compare: --check FILE")
-    options = {"tile": tile, "precision": precision, "normalise": normalise, "author": author, "licence": licence}
+    options = {
+        "tile": tile,
+        "precision": precision,
+        "normalise": normalise,
+        "stripes": stripes,
+        "orders": orders,
+        "author": author,
+        "licence": licence,
+    }
     path = export_model(model, to, out, **{name: value for name, value in options.items() if value})
-    if note := open_source(model).notes.get(TAKES):
-        console.print(f"note: the network alone is exported; it takes {note}")
+    notes = open_source(model, stripes).notes
+    if TAKES in notes:
+        console.print(f"note: the network alone is exported; it takes {notes[TAKES]}")
+    for remark in notes.get("remarks", ()):
+        console.print(f"note: {remark}")
     console.print(
         f"{path}: {path.stat().st_size / 1e6:.2f} MB; compare it with its model: fluorsr export --check {path}"
     )

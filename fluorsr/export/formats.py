@@ -23,7 +23,7 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    "torchscript": Format(".ts", export_torchscript, ("tile", "precision", "normalise")),
+    "torchscript": Format(".ts", export_torchscript, ("tile", "precision", "normalise", "stripes", "orders")),
     "onnx": Format(".onnx", export_onnx),
     "torch-export": Format(".pt2", export_torch),
     "aoti": Format(".aoti.pt2", export_aoti),

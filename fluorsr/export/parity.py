@@ -20,18 +20,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fluorsr.classical.sim_stripes import Stripes
 from fluorsr.errors import InputError, NotFoundError
 from fluorsr.export.aoti import AotiFile, is_aoti
 from fluorsr.export.bioimageio import ONNX, TORCHSCRIPT
 from fluorsr.export.onnx import OnnxFile
+from fluorsr.export.sim_program import RawFrames
 from fluorsr.export.source import Source, noise_fixed, open_source
 from fluorsr.export.torch_export import load_torch
 from fluorsr.export.torchscript import PARITY, tiling
 from fluorsr.image import Image, PlaneIndex
 from fluorsr.models.network import Network, SeededNetwork
-from fluorsr.models.torchscript import TorchScriptFile
+from fluorsr.models.sim_network import SimNetwork, inner_spec
+from fluorsr.models.torchscript import STRIPES, TorchScriptFile
 from fluorsr.normalize import Normalization
+from fluorsr.pipeline.measure import read_part, strongest_place
 from fluorsr.predict import restore_region, tile_pool
+from fluorsr.restorer import Restorer, RestorerSpec
 from fluorsr.tiling.grid import Grid
 
 SMALL, LARGE = 1, 150
@@ -134,7 +139,8 @@ def check(path: str | Path, model: str | Path | None = None, *, count: int = 20,
     model = model or exported.notes.get("model")
     if model is None:
         raise InputError(f"{path.name} does not say which model it was exported from; name it: fluorsr export MODEL")
-    source = open_source(model)
+    stripes = exported.notes.get(STRIPES)
+    source = open_source(model, Stripes.from_json(stripes) if stripes else None)
     if exported.notes.get("noise") == "fixed":
         source = noise_fixed(source)
     rng = np.random.default_rng(seed)
@@ -164,7 +170,7 @@ def _compare_forward(
 ) -> Comparison:
     spec = source.spec
     height, width = (max(2, -(-n // spec.multiple)) * spec.multiple for n in (height, width))
-    tiles = torch.from_numpy(rng.random((1, spec.frames, height, width), np.float32))
+    tiles = torch.from_numpy(raw_frames(rng, source, (height, width), "float32"))[None] / 255
     sample = (torch.from_numpy(rng.integers(-99, 99, (1, 2))), 7) if spec.stochastic else ()
     with torch.inference_mode():
         expected, found = source.module(tiles, *sample), exported.forward(tiles, *sample)
@@ -179,7 +185,7 @@ def _compare_infer(
     notes: dict[str, Any],
     rng: np.random.Generator,
 ) -> Comparison:
-    frames = raw_frames(rng, source.spec.frames, size, dtype)
+    frames = raw_frames(rng, source, size, dtype)
     with torch.inference_mode():
         found = program.infer(torch.from_numpy(frames)).numpy()[0]
     normalization = Normalization(program.low, program.high)
@@ -187,9 +193,16 @@ def _compare_infer(
     return Comparison("infer", dtype, frames.shape, compare_pixels(expected, found, normalization))
 
 
-def raw_frames(rng: np.random.Generator, count: int, size: tuple[int, int], dtype: str) -> NDArray[Any]:
-    """Frames [count, Y, X] with a few bright spots under shot noise, in counts that every dtype holds."""
-    return rng.poisson(rng.gamma(0.5, 60, (count, *size))).clip(0, 255).astype(dtype)
+def raw_frames(rng: np.random.Generator, source: Source, size: tuple[int, int], dtype: str) -> NDArray[Any]:
+    """Frames [frames, Y, X] with a few bright spots under shot noise, in counts that every dtype holds.
+
+    Of a model of raw SIM frames the spots are the same in all, lit by the stripes that it was exported for.
+    """
+    shape = (source.spec.frames, *size)
+    light = rng.gamma(0.5, 60, shape)
+    if isinstance(source.module, RawFrames):
+        light = light[:1] * source.module.orders.light(size, rng.uniform(0, 2 * np.pi)).numpy()
+    return rng.poisson(light).clip(0, 255).astype(dtype)
 
 
 def compare_pixels(expected: NDArray[Any], found: NDArray[Any], normalization: Normalization) -> float:
@@ -222,13 +235,41 @@ def pipeline(
         (1, spec.scale, spec.scale),
     )
     planes = [PlaneIndex(t=i) for i in range(spec.frames)]
-    restorer = (SeededNetwork if spec.stochastic else Network)(source.module, spec)
+    restorer = _restorer(source, frames, normalization)
     with tile_pool(1) as pool:
         restored = restore_region(
             Image(frames, "tyx"), planes, (0, height), (0, width), restorer, grid, normalization, pool
         )
     pixels: NDArray[np.float32] = restored.pixels
     return pixels
+
+
+def _restorer(source: Source, frames: NDArray[Any], normalization: Normalization) -> Restorer:
+    """The model as fluorsr-infer runs it; of SIM frames that show no stripes, which it refuses, as its program does."""
+    if not isinstance(source.module, RawFrames):
+        return (SeededNetwork if source.spec.stochastic else Network)(source.module, source.spec)
+    orders = source.module.orders
+    own = orders.measure(torch.from_numpy(frames), normalization.low, normalization.scale)
+    if not bool(own["shown"]):
+        return _Refused(source.module, source.spec, own)
+    image, plane = Image(frames, "qyx"), PlaneIndex()
+    origin = strongest_place(image, plane)
+    part = (read_part(image, plane, range(len(frames)), origin) - normalization.low) / normalization.scale
+    network = Network(source.module.network, inner_spec(source.spec, source.module.config))
+    sim = SimNetwork(network, source.spec, source.module.config, orders.pixel_size_um)
+    sim = sim.calibrated(torch.tensor(orders.waves, dtype=torch.float64))
+    return sim.measured(sim.measure(part, origin))
+
+
+class _Refused(Network):
+    """Raw frames with stripes that they do not show."""
+
+    def __init__(self, module: RawFrames, spec: RestorerSpec, stripes: dict[str, Tensor]) -> None:
+        super().__init__(module, spec, ordered=False)
+        self._stripes = stripes
+
+    def _run(self, given: Tensor, origin: Tensor, seed: int) -> Tensor:
+        return self._forward(given, origin, self._stripes)
 
 
 def _difference(expected: NDArray[Any], found: NDArray[Any], span: float, rounding: float = 0.0) -> float:

@@ -9,6 +9,7 @@ no longer than S is one tile of its own. All of this is TorchScript and must sta
 from __future__ import annotations
 
 import math
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -19,35 +20,37 @@ RUNNING_FRAMES = 16
 """Memory of the running estimate: its flicker is 0.18 of that of single frames' percentiles."""
 
 
-class Program(nn.Module):
-    """Wraps a network that is TorchScript already; meant to be scripted.
+class Options(TypedDict):
+    """How a program works, beside what its spec says.
 
-    network         maps x; a stochastic one x, origin and seed, an int64 tensor
     tile, overlap   input pixels, as fluorsr.tiling.grid.Grid has them; checked by the caller
     bf16            the network takes bfloat16; `forward` stays float32 outside
     memory          frames over which the percentiles that become 0 and 1 are averaged; 1: each frame for itself
     low, high       what becomes 0 and 1 where memory is 0
     """
 
+    tile: int
+    overlap: int
+    bf16: bool
+    memory: int
+    low: float
+    high: float
+
+
+class Program(nn.Module):
+    """Wraps a network that is TorchScript already; meant to be scripted.
+
+    network   maps x; a stochastic one x, origin and seed, an int64 tensor
+    """
+
     __constants__ = ("stochastic",)  # decided when it is scripted: one of two calls fits the network
 
-    def __init__(
-        self,
-        network: nn.Module,
-        spec: RestorerSpec,
-        *,
-        tile: int,
-        overlap: int,
-        bf16: bool,
-        memory: int,
-        low: float = 0.0,
-        high: float = 1.0,
-    ) -> None:
+    def __init__(self, network: nn.Module, spec: RestorerSpec, **options: Unpack[Options]) -> None:
         super().__init__()
         self.network, self.stochastic = network, spec.stochastic
         self.frames, self.scale, self.halo, self.multiple = spec.frames, spec.scale, spec.halo, spec.multiple
-        self.tile, self.overlap, self.bf16 = tile, overlap, bf16
-        self.memory, self.seen, self.low, self.high = memory, 0, low, high
+        self.tile, self.overlap, self.bf16 = options["tile"], options["overlap"], options["bf16"]
+        self.memory, self.seen, self.low, self.high = options["memory"], 0, options["low"], options["high"]
         self.percent_low, self.percent_high = spec.percentiles
 
     def forward(self, x: Tensor, origin: Tensor | None = None, seed: int = 0) -> Tensor:
@@ -56,6 +59,10 @@ class Program(nn.Module):
         origin, seed   of the noise, where the model draws samples: [B, 2] int64 global (y, x) of each tile's first
                        pixel, (0, 0) where None, and which sample
         """
+        return self._run(x, origin, seed)
+
+    def _run(self, x: Tensor, origin: Tensor | None, seed: int) -> Tensor:
+        """What the network makes of its input."""
         if self.bf16:
             x = x.to(torch.bfloat16)
         x = x.contiguous(memory_format=torch.channels_last)
@@ -97,7 +104,7 @@ class Program(nn.Module):
             span = self.high - self.low if self.high > self.low else 1.0
             x = (pixels - self.low) * (1.0 / span)
             x = torch.where(torch.isfinite(x), x, torch.zeros_like(x))
-            y = self._restore(x.unsqueeze(0), seed) * span + self.low
+            y = self._restore(x.unsqueeze(0), seed, self._measure(pixels, span)) * span + self.low
             if most > least:
                 y = torch.nan_to_num(torch.round(y), 0.0, most, least).clamp(least, most)
             restored.append(y.to(frame.dtype))
@@ -127,7 +134,15 @@ class Program(nn.Module):
             self.low += (low - self.low) / self.seen
             self.high += (high - self.high) / self.seen
 
-    def _restore(self, x: Tensor, seed: int) -> Tensor:
+    def _measure(self, pixels: Tensor, span: float) -> dict[str, Tensor]:
+        """What must be known of an image [frames, Y, X] before its tiles are restored: of most models nothing."""
+        facts: dict[str, Tensor] = {}
+        return facts
+
+    def _tile(self, tiles: Tensor, origin: Tensor, seed: int, facts: dict[str, Tensor]) -> Tensor:
+        return self.forward(tiles, origin, seed)
+
+    def _restore(self, x: Tensor, seed: int, facts: dict[str, Tensor]) -> Tensor:
         """A normalised image [1, frames, Y, X] of any size -> [1, 1, scale * Y, scale * X]."""
         height, width, scale = x.size(2), x.size(3), self.scale
         tile_y, overlap_y, stride_y = self._axis(height)
@@ -146,7 +161,7 @@ class Program(nn.Module):
             for column in range(columns):
                 start_x = column * stride_x - overlap_x // 2 - self.halo
                 tiles = strip.index_select(3, reflected(start_x, tile_x, width, x.device))
-                y = self.forward(tiles, torch.tensor([[start_y, start_x]], device=x.device), seed)
+                y = self._tile(tiles, torch.tensor([[start_y, start_x]], device=x.device), seed, facts)
                 y = y[:, :, margin : margin + inner_y, margin : margin + inner_x]
                 if overlap_y > 0:
                     y = y * window(inner_y, overlap_y * scale, row == 0, row == rows - 1, x.device).unsqueeze(1)

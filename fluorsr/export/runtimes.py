@@ -116,7 +116,7 @@ def compare_runtimes(
     found: dict[str, list[Comparison]] = {}
     for number, size in enumerate(sizes[:count]):
         dtype = tuple(HOST_TYPES)[number % len(HOST_TYPES)]
-        frames = raw_frames(rng, source.spec.frames, size, dtype)
+        frames = raw_frames(rng, source, size, dtype)
         with torch.inference_mode():
             scripted = program.infer(torch.from_numpy(frames)).numpy()[0]
         normalization = Normalization(program.low, program.high)

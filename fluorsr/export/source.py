@@ -10,8 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fluorsr.classical.sim_stripes import MEASURE, Stripes
+from fluorsr.errors import InputError
+from fluorsr.export.sim_program import Orders, RawFrames
 from fluorsr.models.load import load_module
-from fluorsr.models.sim_network import inner_spec
+from fluorsr.models.sim_network import inner_spec, known_waves
+from fluorsr.models.torchscript import STRIPES
 from fluorsr.models.unet_sim import UNetSIM
 from fluorsr.restorer import RestorerSpec
 
@@ -28,21 +32,40 @@ class Source:
     notes: dict[str, Any]
 
 
-def open_source(model: str | Path) -> Source:
-    """Open the shipped model or weights file `model`. Raises as `fluorsr.load`.
+def open_source(model: str | Path, stripes: str | Path | Stripes | None = None) -> Source:
+    """Open the shipped model or weights file `model`. Raises as `fluorsr.load`, InputError for stripes that do not fit.
 
-    Of a SIM network that is given orders it is the network alone, which measures no stripes: `frames` of its spec are
-    the images that it takes, and TAKES in the notes says what they are.
+    Of a SIM network that is given orders and `stripes` (a file of `fluorsr info --save-stripes`) the module is a
+    RawFrames of that microscope. Without them it is the network alone, which measures no stripes: `frames` of its spec
+    are the images that it takes, and TAKES in the notes says what they are.
     """
     module, spec = load_module(model)
-    notes = {"fluorsr": importlib.metadata.version("fluorsr"), "model": str(model)}
-    if isinstance(module, UNetSIM) and module.config.periods_um:
-        raw, spec = spec.frames, inner_spec(spec, module.config)
-        notes[TAKES] = (
-            f"{spec.frames} images that fluorsr.classical.sim_demodulate makes of {raw} raw frames and their measured "
-            "stripes, not raw frames"
+    notes: dict[str, Any] = {"fluorsr": importlib.metadata.version("fluorsr"), "model": str(model)}
+    of_orders = isinstance(module, UNetSIM) and module.config.periods_um is not None
+    if stripes is None:
+        if isinstance(module, UNetSIM) and of_orders:
+            raw, spec = spec.frames, inner_spec(spec, module.config)
+            notes[TAKES] = (
+                f"{spec.frames} images that fluorsr.classical.sim_demodulate makes of {raw} raw frames and their "
+                "measured stripes, not raw frames"
+            )
+        return Source(module, spec, notes)
+    if not isinstance(module, UNetSIM) or not of_orders:
+        raise InputError(f"{spec.name} is no network of raw SIM frames, so it takes no stripes; leave them out")
+    found = stripes if isinstance(stripes, Stripes) else Stripes.read(stripes)
+    waves, remarks = known_waves(found, spec, module.config, found.pixel_size_um)
+    raw_frames = RawFrames(module, Orders(spec.frames, waves, found.pixel_size_um)).eval()
+    notes |= {STRIPES: found.to_json()} | ({"remarks": remarks} if remarks else {})
+    return Source(raw_frames, replace(spec, pixel_size_um=found.pixel_size_um), notes)
+
+
+def check_raw(source: Source) -> None:
+    """Raises InputError with what to do where a program would take orders, which no host can make."""
+    if TAKES in source.notes:
+        raise InputError(
+            f"a program of {source.spec.name} must be told the stripes of your microscope, to take raw frames: "
+            f"--stripes FILE ({MEASURE}); --orders exports the network alone, which takes {source.notes[TAKES]}"
         )
-    return Source(module, spec, notes)
 
 
 class NoiseFixed(nn.Module):

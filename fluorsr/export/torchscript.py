@@ -16,10 +16,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fluorsr.classical.sim_stripes import Stripes
 from fluorsr.errors import InputError, ModelError
 from fluorsr.export.operators import newer_than_2_0
-from fluorsr.export.program import RUNNING_FRAMES, Program
-from fluorsr.export.source import Source, open_source
+from fluorsr.export.program import RUNNING_FRAMES, Options, Program
+from fluorsr.export.sim_program import RawFrames, SimProgram
+from fluorsr.export.source import Source, check_raw, open_source
 from fluorsr.models.network import DTYPES, channels_last, prepare
 from fluorsr.models.precision import filaments
 from fluorsr.models.torchscript import EXPORT_FILE, SPEC_FILE, freeze, quiet_jit, script
@@ -40,6 +42,8 @@ def export_torchscript(
     tile: int | None = None,
     precision: str = "fp32",
     normalise: str = "frame",
+    stripes: str | Path | Stripes | None = None,
+    orders: bool = False,
 ) -> None:
     """Write the shipped model or weights file `model` as TorchScript. The file appears whole or not at all.
 
@@ -49,11 +53,17 @@ def export_torchscript(
     precision   fp32, or bf16: the network computes in bfloat16, input and output stay float32
     normalise   what `infer` maps to 0 and 1: `frame`, the percentiles of each frame; `running`, their running mean,
                 which does not flicker; or `LOW,HIGH`, fixed counts
+    stripes     of a network of raw SIM frames: the file of `fluorsr info --save-stripes`, whose vectors become part of
+                the program (fluorsr.export.sim_program)
+    orders      export such a network alone, without what makes orders of raw frames
 
     Raises NotFoundError and ModelError as `fluorsr.load` does, InputError for options that do not fit, ModelError where
     the program differs from the model or needs operators that LibTorch 2.0 lacks, StorageError where the disk refuses.
     """
-    content = torchscript_bytes(open_source(model), tile=tile, precision=precision, normalise=normalise)
+    source = open_source(model, stripes)
+    if not orders:
+        check_raw(source)
+    content = torchscript_bytes(source, tile=tile, precision=precision, normalise=normalise)
     write_atomically(Path(path), content)
     remember(Path(path), hashlib.sha256(content).hexdigest())
 
@@ -76,9 +86,11 @@ def build(source: Source, *, tile: int | None, precision: str, normalise: str) -
     spec = source.spec
     memory, low, high = read_normalise(normalise)
     size, overlap = tiling(spec, tile)
-    side = 32 * spec.multiple
-    network = prepare(copy.deepcopy(source.module), device="cpu", precision=precision)
-    example: tuple[Tensor, ...] = (channels_last(filaments(spec.frames, side).to(DTYPES[precision])),)
+    options = Options(tile=size, overlap=overlap, bf16=precision == "bf16", memory=memory, low=low, high=high)
+    raw = source.module if isinstance(source.module, RawFrames) else None
+    network = prepare(copy.deepcopy(raw.network if raw else source.module), device="cpu", precision=precision)
+    given = raw.config.inputs if raw else spec.frames
+    example: tuple[Tensor, ...] = (channels_last(filaments(given, 32 * spec.multiple).to(DTYPES[precision])),)
     if spec.stochastic:  # seed and origin must not be baked in
         example = (*example, torch.tensor([[40, 60]]), torch.tensor(3))
     frozen = freeze(network, example)
@@ -88,18 +100,8 @@ def build(source: Source, *, tile: int | None, precision: str, normalise: str) -
         torch.jit.save(frozen, archive)
         archive.seek(0)
         loaded = torch.jit.load(archive)  # type: ignore[no-untyped-call]
-    program = script(
-        Program(
-            loaded,
-            spec,
-            tile=size,
-            overlap=overlap,
-            bf16=precision == "bf16",
-            memory=memory,
-            low=low,
-            high=high,
-        ).eval()
-    )
+    plain = SimProgram(loaded, spec, raw.orders, **options) if raw else Program(loaded, spec, **options)
+    program = script(plain.eval())
     _check_parity(source, program, precision)
     if unknown := newer_than_2_0(program):
         raise ModelError(f"{spec.name} calls operators that LibTorch 2.0 does not have: {'; '.join(unknown)}")

@@ -22,10 +22,10 @@ from fluorsr.models.openvino import OpenVinoNetwork
 from fluorsr.models.precision import choose, filaments, has_amx
 from fluorsr.models.reach import measure_module
 from fluorsr.models.samplers import find_sampler, levels
-from fluorsr.models.sim_network import SimNetwork, inner_spec, known_waves
+from fluorsr.models.sim_network import SimNetwork, SimScript, inner_spec, known_waves
 from fluorsr.models.sr3 import SR3
 from fluorsr.models.symmetries import Symmetries
-from fluorsr.models.torchscript import TorchScriptFile, freeze
+from fluorsr.models.torchscript import STRIPES, TorchScriptFile, freeze
 from fluorsr.models.unet_sim import UNetSIM
 from fluorsr.models.weights import ZIP_MAGIC, Weights, is_pickle, read_weights
 from fluorsr.models.zoo_index import find, zoo
@@ -343,6 +343,15 @@ def _load_torchscript(path: Path, device: torch.device, precision: str, *, trust
             f"scale {spec.scale}, halo {spec.halo}, multiple {spec.multiple}, {'exact' if spec.exact else 'not exact'}"
         )
 
+    exported = file.notes.get("precision")
+    if (exported == "bf16" and precision == "fp32") or (STRIPES in file.notes and precision not in ("auto", exported)):
+        raise ModelError(
+            f"{path} computes in {exported}, as it was exported; for {precision} export it again with "
+            f"--precision {precision}"
+        )
+    if STRIPES in file.notes:
+        whole = SimScript(file.module(device=device), spec, device)
+        return LoadedModel(spec, whole, file.sha256, str(device), str(exported))
     ordered = file.takes_channels_last(spec, device=device)
 
     def network(kind: str) -> Network:
@@ -350,10 +359,8 @@ def _load_torchscript(path: Path, device: torch.device, precision: str, *, trust
         kind_of = SeededNetwork if spec.stochastic else Network
         return kind_of(module, spec, device=device, precision=kind, ordered=ordered)
 
-    if file.notes.get("precision") != "bf16":
+    if exported != "bf16":
         return _loaded(spec, file.sha256, device, precision, network, notes)
-    if precision == "fp32":
-        raise ModelError(f"{path} computes in bf16, as it was exported; for fp32 export it again with --precision fp32")
     return replace(_loaded(spec, file.sha256, device, "fp32", network, notes), precision="bf16")
 
 

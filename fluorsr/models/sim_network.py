@@ -9,6 +9,7 @@ stripes, which they do not to a search over all periods.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from fluorsr.classical.sim_autocorrelation import measure_stripes
 from fluorsr.classical.sim_demodulate import demodulate
 from fluorsr.classical.sim_orders import SimOptics
-from fluorsr.classical.sim_parameters import SimParameters
+from fluorsr.classical.sim_parameters import NoStripesError, SimParameters
 from fluorsr.classical.sim_stripes import Stripes
 from fluorsr.models.network import Network
 from fluorsr.models.unet_sim import ANGLES, ORDERS, UNetSIMConfig
@@ -97,6 +98,48 @@ class SimNetwork:
             origin,
         )
         return self._network.restore(given, origin, seed)
+
+
+class SimScript(Network):
+    """Restorer and MeasuringRestorer around a program of raw frames (fluorsr.export.sim_program), in its precision.
+
+    It measures as it was exported: the vectors and the pixel size are its own.
+    """
+
+    angles = ANGLES
+
+    def __init__(
+        self,
+        program: torch.jit.ScriptModule,
+        spec: RestorerSpec,
+        device: torch.device,
+        stripes: dict[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__(program, spec, device=device, ordered=False)
+        self._program, self._stripes = program, stripes
+
+    def measure(self, frames: Tensor, origin: tuple[int, int]) -> dict[str, Any]:
+        """See fluorsr.restorer.MeasuringRestorer. Raises NoStripesError where the frames do not show the stripes."""
+        with torch.inference_mode():
+            found: dict[str, Tensor] = self._program.stripes_at(frames.to(self.device), *origin)
+        if not bool(found.pop("shown")):
+            raise NoStripesError(
+                f"the frames do not show the stripes that {self.spec.name} was exported for; take brighter frames or a "
+                "larger field, and look whether the program is of this microscope, with its angles in this order"
+            )
+        return {name: each.tolist() if bool(each.isfinite().all()) else None for name, each in found.items()}
+
+    def measured(self, facts: dict[str, Any]) -> SimScript:
+        """See fluorsr.restorer.MeasuringRestorer."""
+        unknown = torch.full_like(torch.tensor(facts["offset_rad"], dtype=torch.float64), math.nan)
+        stripes = {
+            name: (unknown if each is None else torch.tensor(each, dtype=torch.float64)).to(self.device)
+            for name, each in facts.items()
+        }
+        return SimScript(self._program, self.spec, self.device, stripes)
+
+    def _run(self, given: Tensor, origin: Tensor, seed: int) -> Tensor:
+        return self._forward(given, origin.to(self.device), seed, self._stripes)
 
 
 def known_waves(

@@ -28,6 +28,8 @@ SPEC_FILE = "fluorsr.json"
 """Name, in the archive's extra files, of the spec's JSON."""
 EXPORT_FILE = "fluorsr-export.json"
 """Of what fluorsr.export notes: model, precision, tile, normalisation."""
+STRIPES = "stripes"
+"""Of these, the stripes that a program of raw SIM frames was made for, as their file has them."""
 
 
 @contextmanager

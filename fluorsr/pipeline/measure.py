@@ -16,8 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fluorsr.classical.sim_constants import REGION
 from fluorsr.classical.sim_orders import SimOptics
 from fluorsr.classical.sim_parameters import NoStripesError
+from fluorsr.classical.sim_region import contrast, places
 from fluorsr.data.sim_frames import FrameOrder, check_frames, faulty_frames
 from fluorsr.errors import InputError
 from fluorsr.image import Image, PlaneIndex
@@ -28,9 +30,6 @@ from fluorsr.optics.microscope import Microscope
 from fluorsr.pipeline.frames import Frames, find_frames
 from fluorsr.predict import tile_pool
 from fluorsr.restorer import MeasuringRestorer, Restorer
-
-REGION = 384
-"""Side in pixels of the part that is measured: a second of work, and periods to a part in 10,000."""
 
 Facts = dict[str, Any]
 Place = Callable[[PlaneIndex], tuple[int, int]]
@@ -200,18 +199,11 @@ def _some(planes: Sequence[PlaneIndex]) -> list[PlaneIndex]:
 
 
 def strongest_place(image: Image, plane: PlaneIndex) -> tuple[int, int]:
-    """First pixel (y, x) of the part of a plane whose stripes are strongest."""
-
-    def starts(length: int) -> list[int]:
-        room = max(0, length - REGION)
-        return sorted({room // 2, room // 6, room - room // 6}, key=lambda start: abs(start - room // 2))
-
-    def contrast(place: tuple[int, int]) -> float:
-        first, second = read_part(image, plane, (0, 1), place)
-        return float((first - second).nan_to_num().var())
-
-    places = [(y, x) for y in starts(image.size("y")) for x in starts(image.size("x"))]
-    return max(places, key=contrast) if len(places) > 1 else places[0]
+    """As `fluorsr.classical.sim_region.strongest_part`, part by part."""
+    found = places(image.size("y"), image.size("x"))
+    if len(found) == 1:
+        return found[0]
+    return max(found, key=lambda place: contrast(*read_part(image, plane, (0, 1), place)))
 
 
 def read_part(image: Image, plane: PlaneIndex, frames: Sequence[int], place: tuple[int, int]) -> Tensor:
