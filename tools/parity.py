@@ -3,8 +3,8 @@
     bash tools/host.sh && python tools/parity.py [MODEL ...] [--count 20]
 
 Each model is exported and restores 20 images of random sizes from 1 to 150 pixels, odd ones and single rows among
-them, in uint8, uint16 and float32. A cell is the largest difference from the eager network in float32, as a share of
-the range; more than 1e-5 anywhere, and the exit code is 1.
+them, in uint8, uint16 and float32; raw SIM frames show stripes, which programs measure. A cell is the largest
+difference from the eager network in float32, as a share of the range; more than 1e-5 anywhere, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fluorsr.export.runtimes import compare_runtimes
 from fluorsr.export.torchscript import PARITY
-from fluorsr.models.zoo_index import describe, zoo
+from fluorsr.models.zoo_index import zoo
 
 LIBRARY = Path(__file__).parents[1] / "build/host/libfluorsr_host.so"
 
@@ -31,8 +31,7 @@ def main() -> int:
     if host is None:
         print("the C++ host is not built (bash tools/host.sh), so its column is missing", file=sys.stderr)
     header, worst = False, 0.0
-    # SIM networks measure stripes before they restore, so they are not exported.
-    for model in arguments.models or [name for name in zoo() if not describe(name).config.get("periods_um")]:
+    for model in arguments.models or zoo():
         with tempfile.TemporaryDirectory() as folder:
             found = compare_runtimes(model, Path(folder), host=host, count=arguments.count)
         if not header:

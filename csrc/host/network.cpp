@@ -61,14 +61,35 @@ Network::Network(const std::string& path, const std::string& device) {
 
 Network::~Network() = default;
 
-void Network::forward(const float* tile, Index height, Index width, Index y, Index x, Index seed, float* out) const {
+struct Network::Stripes {
+    c10::IValue values;
+};
+
+bool Network::measures() const { return program_->module.find_method("measure").has_value(); }
+
+std::shared_ptr<const Network::Stripes> Network::measure(const float* frames, Index height, Index width, double low,
+                                                         double span) const {
+    const c10::InferenceMode guard;
+    const auto shape = std::vector<std::int64_t>{facts_.frames, height, width};
+    torch::Tensor given = torch::from_blob(const_cast<float*>(frames), shape, torch::kFloat32).to(program_->device);
+    try {
+        return std::make_shared<Stripes>(Stripes{program_->module.get_method("measure")({given, low, span})});
+    } catch (const std::exception& error) {
+        throw std::runtime_error("the stripes of the frames could not be measured: " + first_line(error));
+    }
+}
+
+void Network::forward(const float* tile, Index height, Index width, Index y, Index x, Index seed,
+                      const Stripes* stripes, float* out) const {
     const c10::InferenceMode guard;
     const auto shape = std::vector<std::int64_t>{1, facts_.frames, height, width};
     torch::Tensor given = torch::from_blob(const_cast<float*>(tile), shape, torch::kFloat32).to(program_->device);
     torch::Tensor origin = torch::tensor({{y, x}}, torch::kInt64).to(program_->device);
     torch::Tensor found;
     try {
-        found = program_->module.forward({given, origin, seed}).toTensor().to(torch::kCPU).contiguous();
+        std::vector<c10::IValue> arguments{given, origin, seed};
+        if (stripes) arguments.push_back(stripes->values);
+        found = program_->module.forward(arguments).toTensor().to(torch::kCPU).contiguous();
     } catch (const std::exception& error) {
         throw std::runtime_error("the model failed: " + first_line(error));
     }

@@ -22,9 +22,17 @@ public:
 
     const Facts& facts() const { return facts_; }
 
+    // What a program of raw SIM frames measures of a whole image before its tiles are restored; null of other models.
+    // frames [frames, height, width] in counts, of which low and low + span become 0 and 1.
+    struct Stripes;
+    bool measures() const;
+    std::shared_ptr<const Stripes> measure(const float* frames, Index height, Index width, double low,
+                                           double span) const;
+
     // One normalised tile [frames, height, width] whose first pixel is (y, x) of the image, into
     // [scale * height, scale * width]. Safe to call from several threads.
-    void forward(const float* tile, Index height, Index width, Index y, Index x, Index seed, float* out) const;
+    void forward(const float* tile, Index height, Index width, Index y, Index x, Index seed, const Stripes* stripes,
+                 float* out) const;
 
 private:
     struct Program;

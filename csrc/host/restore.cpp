@@ -88,6 +88,12 @@ void Restorer::restore_as(const T* frames, Index height, Index width, T* restore
     const double span = high > low ? high - low : 1.0;
     const Normalise normalise{static_cast<float>(low), static_cast<float>(1.0 / span), 0.0f};
 
+    std::shared_ptr<const Network::Stripes> stripes;
+    if (network_.measures()) {
+        whole_.assign(frames, frames + f.frames * plane);
+        stripes = network_.measure(whole_.data(), height, width, low, span);
+    }
+
     const Grid grid = this->grid(height, width);
     const Box block{{0, 0, 0}, {1, height, width}};
     const TileBlock range = tiles(grid, block);
@@ -108,7 +114,7 @@ void Restorer::restore_as(const T* frames, Index height, Index width, T* restore
                            cut + frame * pixels, normalise, Options{});
             }
             network_.forward(cut, tile[1], tile[2], origins[static_cast<std::size_t>(3 * k + 1)],
-                             origins[static_cast<std::size_t>(3 * k + 2)], seed_,
+                             origins[static_cast<std::size_t>(3 * k + 2)], seed_, stripes.get(),
                              tiles_.data() + k * f.scale * f.scale * pixels);
         }
     });

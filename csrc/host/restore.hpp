@@ -41,7 +41,7 @@ private:
     bool fixed_ = false;
     double low_ = 0, high_ = 1;
     Index seed_ = 0;
-    std::vector<float> cut_, tiles_;  // kept between frames: fresh memory costs more than the arithmetic
+    std::vector<float> cut_, tiles_, whole_;  // kept between frames: fresh memory costs more than the arithmetic
 };
 
 // The counts at two percentiles of n pixels: the smallest value that at least that share of the finite pixels does not

@@ -78,8 +78,8 @@ def export_bioimageio(
     source = open_source(model)
     if TAKES in source.notes:
         raise InputError(
-            f"{source.spec.name} takes {source.notes[TAKES]}, which no BioImage.IO host can make; export its network "
-            "alone: --to torchscript or onnx"
+            f"{source.spec.name} takes {source.notes[TAKES]}, which no BioImage.IO host can make; a program of raw "
+            "frames is --to torchscript --stripes FILE"
         )
     card = read_card(locate(model))
     shipped = str(model) in zoo()

@@ -13,6 +13,11 @@ from fluorsr.export.onnx import export_onnx
 from fluorsr.export.torch_export import export_torch
 from fluorsr.export.torchscript import export_torchscript
 
+MEASURING = (
+    "measuring stripes takes complex Fourier transforms, linear algebra and choices by what was found, which a "
+    "recorded graph of operators does not hold"
+)
+
 
 class Format(NamedTuple):
     """Suffix of its files, the function (model, path) that writes one, and the options that this takes."""
@@ -51,7 +56,9 @@ def export_model(
         those = f"it has {', '.join(found.options)}" if found.options else "it holds the network alone, in fp32"
         having = [name for name, other in FORMATS.items() if set(unknown) <= set(other.options)]
         raise InputError(
-            f"{to} has no {', '.join(unknown)}: {those}" + (f"; --to {' or '.join(having)} has" if having else "")
+            f"{to} has no {', '.join(unknown)}: {those}"
+            + (f"; --to {' or '.join(having)} has" if having else "")
+            + (f": {MEASURING}" if "stripes" in unknown else "")
         )
     found.write(model, target, **options)
     return target

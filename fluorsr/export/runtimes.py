@@ -4,12 +4,14 @@
                                        -> TorchScript `infer`, C++ host    on the raw frames, in their own type
                                        -> ONNX Runtime, torch.export       as the network of fluorsr's own pipeline
 
+Of raw SIM frames, which show some microscope's stripes, the last two hold the network of orders alone.
 Differences are shares of the range, as in fluorsr.export.parity.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fluorsr.classical.sim_stripes import AngleStripes, Stripes
 from fluorsr.errors import InputError
 from fluorsr.export.onnx import onnx_bytes
 from fluorsr.export.parity import (
@@ -32,10 +35,12 @@ from fluorsr.export.parity import (
     pipeline,
     raw_frames,
 )
-from fluorsr.export.source import open_source
+from fluorsr.export.sim_program import RawFrames
+from fluorsr.export.source import TAKES, Source, open_source
 from fluorsr.export.torch_export import export_torch
 from fluorsr.export.torchscript import export_torchscript, tiling
 from fluorsr.models.torchscript import TorchScriptFile
+from fluorsr.models.unet_sim import UNetSIM
 from fluorsr.models.weights import write_atomically
 from fluorsr.normalize import Normalization
 
@@ -91,6 +96,23 @@ class _Runtime(nn.Module):
         return self._other(*given)
 
 
+def _with(source: Source, network: nn.Module) -> Source:
+    """The same with another network inside."""
+    raw = source.module
+    return replace(source, module=RawFrames(network, raw.config, raw.orders) if isinstance(raw, RawFrames) else network)
+
+
+def _some_stripes(module: nn.Module) -> Stripes:
+    """Those of a microscope that a network of raw SIM frames was trained for."""
+    assert isinstance(module, UNetSIM)
+    assert module.config.periods_um is not None
+    period, angles = sum(module.config.periods_um) / 2, (10.0, 70.0, 130.0)
+    waves = [(math.sin(math.radians(a)) / period, math.cos(math.radians(a)) / period) for a in angles]
+    given = zip(angles, waves, strict=True)
+    lines = [AngleStripes(angle_deg=a, period_nm=1000 * period, wave_per_um=wave) for a, wave in given]
+    return Stripes(pixel_size_um=0.06, beams=3, phases=5, angles=tuple(lines))
+
+
 def compare_runtimes(
     model: str | Path, folder: Path, *, host: Path | None = None, count: int = 20, largest: int = LARGE, seed: int = 0
 ) -> dict[str, list[Comparison]]:
@@ -100,15 +122,18 @@ def compare_runtimes(
     count     images of random sizes up to `largest`, the first a single pixel and the second a single row
     Raises what exporting and opening raise.
     """
-    source = open_source(model)
+    alone = source = open_source(model)
+    stripes = _some_stripes(alone.module) if TAKES in alone.notes else None
+    if stripes:
+        source = open_source(model, stripes)
     script, onnx, export = (folder / name for name in ("model.ts", "model.onnx", "model.pt2"))
-    export_torchscript(model, script)
-    write_atomically(onnx, onnx_bytes(source))
+    export_torchscript(model, script, stripes=stripes)
+    write_atomically(onnx, onnx_bytes(alone))
     export_torch(model, export)
     file = TorchScriptFile(script)
     program, tiles = file.module(), tiling(source.spec, file.notes["tile"])
     others = {"ONNX Runtime": open_onnx(onnx), "torch.export": open_torch_export(export)}
-    networks = {name: replace(source, module=_Runtime(other.forward).eval()) for name, other in others.items()}
+    networks = {name: _with(source, _Runtime(other.forward).eval()) for name, other in others.items()}
     library = HostModel(host, script) if host else None
 
     rng = np.random.default_rng(seed)

@@ -24,7 +24,7 @@ from fluorsr.classical.sim_parameters import orders_of
 from fluorsr.classical.sim_region import strongest_part
 from fluorsr.export.program import Options, Program
 from fluorsr.models.sim_network import USUAL
-from fluorsr.models.unet_sim import ANGLES, ORDERS, UNetSIM
+from fluorsr.models.unet_sim import ANGLES, ORDERS, UNetSIMConfig
 from fluorsr.restorer import RestorerSpec
 
 
@@ -106,9 +106,9 @@ class Orders(nn.Module):
 class RawFrames(nn.Module):
     """A network of orders behind `Orders`, in Python: what its program is held against."""
 
-    def __init__(self, network: UNetSIM, orders: Orders) -> None:
+    def __init__(self, network: nn.Module, config: UNetSIMConfig, orders: Orders) -> None:
         super().__init__()
-        self.network, self.orders, self.config = network, orders, network.config
+        self.network, self.config, self.orders = network, config, orders
 
     def forward(self, x: Tensor, origin: Tensor | None = None, stripes: dict[str, Tensor] | None = None) -> Tensor:
         """Normalised tiles [B, frames, Y, X] -> [B, 1, 2 Y, 2 X]; where no stripes are given, each tile's own."""

@@ -54,14 +54,18 @@ def open_source(model: str | Path, stripes: str | Path | Stripes | None = None) 
         raise InputError(f"{spec.name} is no network of raw SIM frames, so it takes no stripes; leave them out")
     found = stripes if isinstance(stripes, Stripes) else Stripes.read(stripes)
     waves, remarks = known_waves(found, spec, module.config, found.pixel_size_um)
-    raw_frames = RawFrames(module, Orders(spec.frames, waves, found.pixel_size_um)).eval()
+    raw_frames = RawFrames(module, module.config, Orders(spec.frames, waves, found.pixel_size_um)).eval()
     notes |= {STRIPES: found.to_json()} | ({"remarks": remarks} if remarks else {})
     return Source(raw_frames, replace(spec, pixel_size_um=found.pixel_size_um), notes)
 
 
-def check_raw(source: Source) -> None:
-    """Raises InputError with what to do where a program would take orders, which no host can make."""
-    if TAKES in source.notes:
+def check_raw(source: Source, *, orders: bool) -> None:
+    """Raises InputError with what to do where a program would take orders, which few hosts can make, unasked."""
+    if orders and STRIPES in source.notes:
+        raise InputError("--stripes and --orders exclude each other: a program takes raw frames, or orders")
+    if orders and TAKES not in source.notes:
+        raise InputError(f"{source.spec.name} is no network of raw SIM frames, so it has no orders; leave out --orders")
+    if TAKES in source.notes and not orders:
         raise InputError(
             f"a program of {source.spec.name} must be told the stripes of your microscope, to take raw frames: "
             f"--stripes FILE ({MEASURE}); --orders exports the network alone, which takes {source.notes[TAKES]}"

@@ -61,8 +61,7 @@ def export_torchscript(
     the program differs from the model or needs operators that LibTorch 2.0 lacks, StorageError where the disk refuses.
     """
     source = open_source(model, stripes)
-    if not orders:
-        check_raw(source)
+    check_raw(source, orders=orders)
     content = torchscript_bytes(source, tile=tile, precision=precision, normalise=normalise)
     write_atomically(Path(path), content)
     remember(Path(path), hashlib.sha256(content).hexdigest())

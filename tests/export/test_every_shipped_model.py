@@ -5,18 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
-from typer.testing import CliRunner
 
-from fluorsr.cli.main import app
 from fluorsr.errors import InputError
-from fluorsr.export.formats import export_model
-from fluorsr.export.parity import Exported, check
+from fluorsr.export.parity import Exported
 from fluorsr.export.runtimes import HostModel, compare_runtimes
-from fluorsr.models.architectures import build
-from fluorsr.models.weights import save_weights
 from fluorsr.models.zoo_index import describe, zoo
-from fluorsr.restorer import RestorerSpec
 
 LIBRARY = Path(__file__).parents[2] / "build/host/libfluorsr_host.so"
 pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
@@ -31,23 +24,6 @@ def test_all_runtimes_agree_with_python(name, tmp_path):
     for runtime, cases in found.items():
         assert {case.dtype for case in cases} == {"uint8", "uint16", "float32"}
         assert max(case.difference for case in cases) <= 1e-5, (runtime, cases)
-
-
-def test_a_sim_network_of_orders_is_exported_alone_and_says_so(tmp_path):
-    torch.manual_seed(0)
-    config = {"frames": 15, "widths": (4, 8), "scale": 2, "periods_um": (0.42, 0.56)}
-    module = build("unet_sim", config).eval()
-    spec = RestorerSpec("orders", frames=15, scale=2, halo=24, multiple=2)
-    weights = tmp_path / "orders.safetensors"
-    save_weights(weights, module, architecture="unet_sim", config=config, spec=spec, notes={})
-    result = CliRunner().invoke(app, ["export", str(weights), "--out", str(tmp_path / "orders.ts")])
-    assert result.exit_code == 0, result.output
-    assert f"it takes {module.config.inputs} images that fluorsr.classical.sim_demodulate makes of 15" in result.output
-    assert check(tmp_path / "orders.ts", count=3).holds
-    with pytest.raises(
-        InputError, match=r"orders takes .* which no BioImage\.IO host can make; export its network alone"
-    ):
-        export_model(weights, "bioimageio", tmp_path / "orders.zip")
 
 
 def test_other_weights_in_one_runtime_would_be_seen(make_weights, tmp_path, monkeypatch):

@@ -23,9 +23,15 @@ import pytest
 import tifffile
 import torch
 
+from fluorsr.classical.sim_autocorrelation import measure_stripes
+from fluorsr.classical.sim_orders import SimOptics
+from fluorsr.classical.sim_stripes import Stripes
+from fluorsr.data.simulate import configure, simulate_pair
 from fluorsr.export.torchscript import export_torchscript
+from fluorsr.image import Image
 from fluorsr.models.architectures import build
 from fluorsr.models.reach import measure_module
+from fluorsr.models.sim_network import USUAL
 from fluorsr.models.torchscript import quiet_jit
 from fluorsr.models.weights import save_weights
 from fluorsr.normalize import Normalization
@@ -93,6 +99,39 @@ def test_series_of_raw_frames_through_a_pooling_network(models, tmp_path):
     for i in range(2):
         one = restore(series[3 * i : 3 * i + 3], models / "sim.ts", precision="fp32", tile=48, frames_axis="z")
         np.testing.assert_array_equal(found[i], one.to_numpy().squeeze())
+
+
+def test_raw_sim_frames_whose_stripes_the_program_measures(tmp_path):
+    """Two series in one file; the bits of fluorsr-infer with the same program, the pixels of it with the weights."""
+    config = {"frames": 15, "widths": (4, 6), "scale": 2, "periods_um": (0.42, 0.56)}
+    torch.manual_seed(0)
+    module = build("unet_sim", config).eval()
+    spec = RestorerSpec("sim", **vars(measure_module(module)), pixel_size_um=0.062)
+    save_weights(tmp_path / "sim.safetensors", module, architecture="unet_sim", config=config, spec=spec, notes={})
+    made = simulate_pair(configure("sim-3x5", fixed=True, size_px=150, photons=1500.0, pixel_size_um=0.062), 5, 0)
+    pixels = made.degraded[:, :120, :139].astype(np.uint16)
+    optics = SimOptics(microscope=USUAL, pixel_size_um=0.062)
+    frames = torch.from_numpy(pixels.astype(np.float32)).unflatten(0, (3, 5))
+    Stripes.measured(measure_stripes(frames, optics), optics).save(tmp_path / "scope.json")
+    export_torchscript(tmp_path / "sim.safetensors", tmp_path / "sim.ts", stripes=tmp_path / "scope.json")
+    series = np.concatenate([pixels, pixels[:, ::-1]])
+    tifffile.imwrite(tmp_path / "in.tif", series, photometric="minisblack")
+    ends = ("--in", tmp_path / "in.tif", "--out", tmp_path / "out.tif", "--tile", 112)
+    for threads in (1, 3):
+        host(tmp_path / "sim.ts", *ends, "--threads", threads)
+        found = tifffile.imread(tmp_path / "out.tif")
+        assert found.shape == (2, 240, 278)
+        image = Image(pixels, "qyx", {"y": 0.062, "x": 0.062})
+        given = {"precision": "fp32", "tile": 112, "frames_axis": "q"}
+        np.testing.assert_array_equal(found[0], restore(image, tmp_path / "sim.ts", **given).to_numpy().squeeze())
+        options = {"stripes": tmp_path / "scope.json"}
+        expected = restore(image, tmp_path / "sim.safetensors", dtype="float32", options=options, **given).to_numpy()
+        np.testing.assert_allclose(found[0], expected.clip(0, None), rtol=0, atol=0.5 + 1e-5 * np.ptp(expected))
+    tifffile.imwrite(tmp_path / "in.tif", series[:14], photometric="minisblack")
+    assert "has 14 pages, no whole number of series of 15" in host(tmp_path / "sim.ts", *ends, fails=True)[1]
+    tifffile.imwrite(tmp_path / "in.tif", np.zeros((15, 40, 30), np.uint8), photometric="minisblack")
+    host(tmp_path / "sim.ts", *ends)
+    assert tifffile.imread(tmp_path / "out.tif").shape == (80, 60)
 
 
 def test_standard_input_and_fixed_normalisation(models):
