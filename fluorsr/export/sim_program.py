@@ -79,7 +79,7 @@ class Orders(nn.Module):
             "clarity": found.clarity,
             "phase_error_rad": found.phase_error_rad,
             "level": frames.double().mean(),
-            "shown": torch.full([], shown, dtype=torch.bool),
+            "shown": torch.full([], shown, dtype=torch.bool, device=frames.device),
         }
 
     @torch.jit.export

@@ -23,6 +23,7 @@ from fluorsr.data.simulate import configure, simulate_pair
 from fluorsr.errors import FormatError, InputError, ModelError
 from fluorsr.export.formats import export_model
 from fluorsr.export.parity import check
+from fluorsr.export.source import open_source
 from fluorsr.image import Image
 from fluorsr.models.architectures import build
 from fluorsr.models.load import load
@@ -161,6 +162,17 @@ def test_large_fields_are_measured_where_the_stripes_are(folder):
     frames = torch.from_numpy(np.tile(recording(), (1, 6, 6))).float()
     frames[:, 250:650, 300:700] = 100
     assert bool(program(folder).measure(frames, 0.0, 1000.0)["shown"])
+
+
+def test_nothing_is_made_on_another_device_than_the_frames(folder):
+    """What names no device would land on `meta`, and could not be joined with the frames, nor copied."""
+    for count in KEPT:
+        orders = open_source(folder / f"sim{count}.safetensors", folder / "scope.json").module.orders
+        frames = torch.from_numpy(recording()[list(KEPT[count])]).float()
+        blank, origin = torch.zeros_like(frames), torch.zeros(1, 2, dtype=torch.int64)
+        with torch.device("meta"):
+            for given in (frames, blank):
+                assert orders(given[None], orders.measure(given, 0.0, 1000.0), origin).isfinite().all()
 
 
 def test_what_it_carries(folder):
