@@ -1,4 +1,4 @@
-"""Stripes of single frames, by the autocorrelation of their spectra: for few frames, and for very dark ones.
+"""Stripes of single frames, by the autocorrelation of their spectra: for few frames, and for vectors that are known.
 
 A frame lit by stripes holds the specimen's spectrum several times, moved by the pattern's vector p against itself:
 
@@ -254,22 +254,12 @@ def measure_stripes(
 ) -> SimParameters:
     """The stripes of frames [A, N, Y, X], in the finest way that they allow; see `estimate_parameters`.
 
-    Series too dark for that have their vectors from here and the rest from there; of fewer phases than orders all is
-    from here, and the modulation is NaN. Raises NoStripesError, InputError.
+    Of fewer phases than orders all is from here, and the modulation is NaN. Raises NoStripesError, also where frames do
+    not show stripes at known vectors, and InputError.
     """
     if frames.shape[1] < 2 * beams - 1:
         return find_stripes(frames, optics, beams=beams, period_um=period_um, wave_per_um=wave_per_um)
-    if wave_per_um is not None:
-        rough = find_stripes(frames, optics, beams=beams, wave_per_um=wave_per_um)
-    else:
-        try:
-            return estimate_parameters(frames, optics, beams=beams, period_um=period_um)
-        except NoStripesError as finer:
-            if beams == 2:
-                raise
-            try:
-                rough = find_stripes(frames, optics, period_um=period_um)
-            except NoStripesError:
-                raise finer from None
-    measured = estimate_parameters(frames, optics, beams=beams, wave_per_um=rough.wave_per_um)
-    return replace(measured, strength=rough.strength)
+    if wave_per_um is None:
+        return estimate_parameters(frames, optics, beams=beams, period_um=period_um)
+    seen = find_stripes(frames, optics, beams=beams, wave_per_um=wave_per_um)
+    return replace(estimate_parameters(frames, optics, beams=beams, wave_per_um=wave_per_um), strength=seen.strength)

@@ -29,8 +29,8 @@ FEWEST = 60.0
 
 # of the measurement (fluorsr.classical.sim_parameters)
 ROUNDS = 8
-ZOOM = (0.2, 0.05, 0.012, 0.003, 0.0007)
-"""Steps of the refinement of a vector, in frequency steps of the field."""
+ZOOM = (0.12, 0.03, 0.008, 0.002, 0.0005)
+"""Steps of the refinement of a vector, in frequency steps of the field: five of the first, to stay at the peak."""
 
 REGION = 384
 """Side in pixels of the part that is measured: a second of work, and periods to a part in 10,000."""

@@ -9,7 +9,7 @@
        whose a_nm are its phases, its brightness and the modulation; linear, so each frame's phase is measured alone
     4  orders taken apart with these phases, and 2 and 3 again
 
-The sums are in fluorsr.classical.sim_scene.
+The sums are in fluorsr.classical.sim_scene, the search for the peak of 2 in fluorsr.classical.sim_search.
 """
 
 from __future__ import annotations
@@ -26,23 +26,17 @@ from fluorsr.classical.sim_orders import (
     SimOptics,
     centres_um,
     check_phases,
-    frequencies,
     mixed,
     nominal_phases,
     told_apart,
     unmixing,
 )
 from fluorsr.classical.sim_scene import Scene, check_series
+from fluorsr.classical.sim_search import LEAST_STRENGTH, SAME_PERIOD, find_vectors
 from fluorsr.errors import InputError
 
 SHORTEST, LONGEST = 1.1, 0.5
 """Vector of the highest order over the cut-off, at most and at least, where the pattern is looked for."""
-
-SAME_PERIOD = 0.05
-"""Relative difference of the angles' periods that microscopes stay well below."""
-
-LEAST_STRENGTH = 1.5
-"""Height of a pattern's peak that noise alone may reach."""
 
 
 class NoStripesError(InputError):
@@ -165,7 +159,7 @@ def estimate_parameters(
         )
     nominal = nominal_phases(scene.phases, scene.orders).expand(scene.angles, -1, -1)
     if wave_per_um is None:
-        waves, strength = _find(scene, nominal, *reach_per_um(optics, beams - 1, period_um))
+        rough, strength = find_vectors(scene, nominal, *reach_per_um(optics, beams - 1, period_um))
         if float(strength.min()) < LEAST_STRENGTH:
             raise NoStripesError(
                 f"the stripes do not stand out: strength {', '.join(f'{s:.1f}' for s in strength.tolist())} at the "
@@ -173,24 +167,28 @@ def estimate_parameters(
                 "frames of the same microscope"
             )
     elif wave_per_um.shape == (scene.angles, 2):
-        waves, strength = wave_per_um.double(), torch.full((scene.angles,), math.nan, dtype=torch.float64)
+        rough, strength = wave_per_um.double(), torch.full((scene.angles,), math.nan, dtype=torch.float64)
     else:
         raise InputError(f"wave_per_um {tuple(wave_per_um.shape)} must be ({scene.angles}, 2): (y, x) of each angle")
-    waves, found, apart = measure_rounds(scene, waves, rounds, known=wave_per_um is not None)
+    waves, found, apart = measure_rounds(scene, rough, rounds, known=wave_per_um is not None)
     measured = SimParameters(waves, *found, strength)
     if not apart:
-        check_phases(measured.orders_rad, measured.light)
+        try:
+            check_phases(measured.orders_rad, measured.light)
+        except InputError as error:
+            raise NoStripesError(f"the phases cannot be measured above the noise: {error}") from error
     if wave_per_um is None:
         check_periods(measured)
     return measured
 
 
-def measure_rounds(scene: Scene, waves: Tensor, rounds: int, *, known: bool) -> tuple[Tensor, Phases, bool]:
+def measure_rounds(scene: Scene, rough: Tensor, rounds: int, *, known: bool) -> tuple[Tensor, Phases, bool]:
     """Steps 3, and 4 with 2, at pattern vectors [A, 2], which are refined unless they are `known`: TorchScript.
 
     Returns the vectors, what was measured, and whether its phases told the orders apart in every round; the rounds end
     where they do not.
     """
+    waves = rough
     orders_rad = nominal_phases(scene.phases, scene.orders, waves.device).expand(scene.angles, -1, -1)
     light = torch.ones_like(orders_rad[..., 0])
     measured: Phases | None = None
@@ -203,7 +201,8 @@ def measure_rounds(scene: Scene, waves: Tensor, rounds: int, *, known: bool) -> 
         separated = mixed(unmixing(orders_rad, light), scene.spectra)
         if not known:
             products = scene.products(separated, waves)
-            waves = torch.stack([_refine(products[a], waves[a], scene) for a in range(len(waves))])
+            # From the same place each time: in the dark it would walk from one chance peak to the next.
+            waves = torch.stack([_refine(products[a], rough[a], scene) for a in range(len(rough))])
         measured = _measure(scene, waves, separated, measured)
     assert measured is not None
     return waves, measured, True
@@ -237,19 +236,7 @@ def pattern_strength(
     nominal = nominal_phases(scene.phases, scene.orders).expand(scene.angles, -1, -1)
     if scene.empty:
         return torch.zeros(scene.angles, dtype=torch.float64)
-    return _find(scene, nominal, *reach_per_um(optics, beams - 1, period_um))[1]
-
-
-def _find(scene: Scene, nominal: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
-    """Pattern vectors [A, 2], roughly, and how clear they are [A]."""
-    products = scene.whitened(nominal)
-    found = [_coarse(each, scene, low, high) for each in products]
-    # All angles have nearly one period: an angle that disagrees with the clearest is looked for where that one lies.
-    radius = float(max(found, key=lambda each: each[1])[0].norm())
-    for a, (wave, _) in enumerate(found):
-        if abs(float(wave.norm()) / radius - 1) > SAME_PERIOD:
-            found[a] = _coarse(products[a], scene, (1 - SAME_PERIOD) * radius, (1 + SAME_PERIOD) * radius)
-    return torch.stack([wave for wave, _ in found]), torch.tensor([each for _, each in found], dtype=torch.float64)
+    return find_vectors(scene, nominal, *reach_per_um(optics, beams - 1, period_um))[1]
 
 
 def reach_per_um(optics: SimOptics, orders: int, period_um: tuple[float, float] | None) -> tuple[float, float]:
@@ -315,24 +302,6 @@ def phases_of(light: Tensor, orders: Tensor, variance: Tensor, *, even: bool) ->
     contrast = torch.where(light > 0, orders.abs().sum(1) / light, torch.zeros_like(light))
     clarity = contrast / contrast.median().clamp(min=usual.TINY)
     return Phases(phase, base - m * base[0], modulation.clamp(0, 2), light, clarity, 1 / torch.sqrt(known))
-
-
-def _coarse(product: Tensor, scene: Scene, low: float, high: float) -> tuple[Tensor, float]:
-    """Pattern vector [2] (y, x) to half a frequency step, and how far its peak stands out of the others."""
-    size = [2 * n for n in scene.shape]
-    surface = torch.fft.fft2(product, s=size).abs() ** 2
-    fy, fx = frequencies((size[0], size[1]), scene.pixel_um)
-    length = torch.hypot(fy, fx)
-    inside = (length >= low) & (length <= high)
-    rows, columns = (torch.arange(n) for n in size)
-    total = torch.zeros(size, dtype=torch.float64)
-    for m in range(1, scene.orders + 1):
-        at_order = surface[m - 1][(m * rows % size[0])[:, None], (m * columns % size[1])[None, :]]
-        total = total + at_order / at_order[inside].median().clamp(min=usual.TINY)
-    peak = int(total.masked_fill(~inside, -1.0).argmax())
-    row, column = divmod(peak, size[1])
-    chance = scene.orders + math.log(max(2, int(inside.sum()) // 4)) / math.log(2)
-    return torch.stack([fy[row, 0], fx[0, column]]), math.sqrt(float(total[row, column]) / chance)
 
 
 def _refine(product: Tensor, wave: Tensor, scene: Scene) -> Tensor:

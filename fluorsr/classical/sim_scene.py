@@ -17,9 +17,7 @@ from fluorsr.classical.sim_orders import (
     carrier,
     edge_window,
     frequencies,
-    mixed,
     transfer,
-    unmixing,
 )
 from fluorsr.errors import InputError
 from fluorsr.optics.otf import attenuation
@@ -67,14 +65,6 @@ class Scene:
     def empty(self) -> bool:
         """Whether the wide-field image shows next to nothing but noise."""
         return float(self.trust(self.frequency).sum()) < usual.FEWEST
-
-    def whitened(self, orders_rad: Tensor) -> Tensor:
-        """As `products`, of the phases of the spectra alone: no bright low frequency outshines the pattern's peak."""
-        weight = self.trust(self.frequency) * attenuation(self.frequency, 1.0, usual.NOTCH_PER_UM)
-        separated = mixed(unmixing(orders_rad), self.spectra)[:, 1:]
-        ours, theirs = _phases(self.wide) * weight, _phases(separated) * self.transfer
-        product: Tensor = torch.fft.ifft2(ours).conj() * torch.fft.ifft2(theirs)
-        return product
 
     def products(self, separated: Tensor, waves: Tensor) -> Tensor:
         """conj(M_m) C_m at each pixel, whose Fourier transform is highest at m p: [A, M, Y, X].
@@ -143,10 +133,6 @@ class Scene:
         rest = ((seen - a @ basis) ** 2).mean(1).clamp(min=noise)
         covariance = torch.linalg.inv_ex(normal)[0].diagonal()[1::2]
         return a[:, 0], torch.complex(a[:, 1::2], a[:, 2::2]), covariance * rest[:, None]
-
-
-def _phases(spectrum: Tensor) -> Tensor:
-    return spectrum / spectrum.abs().clamp(min=usual.TINY)
 
 
 def check_series(frames: Tensor) -> None:

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from fluorsr.classical.sim_orders import SimOptics
 from fluorsr.classical.sim_parameters import (
-    LEAST_STRENGTH,
     NoStripesError,
     SimParameters,
     estimate_parameters,
     pattern_strength,
 )
+from fluorsr.classical.sim_search import LEAST_STRENGTH
 from fluorsr.data.registration import Shift, measure_shift
 from fluorsr.errors import InputError
 
@@ -44,11 +44,11 @@ CLEARER = 1.25
 """Another order is told when its stripes stand out this much more."""
 
 
-CLEAR = 2.5
+CLEAR = 2.0
 """Least prominence of an angle's stripes at which single frames are judged by theirs."""
 
-SURE_ORDER = 4.0
-"""Least prominence of another order's stripes at which it is told: dark frames reach 3 by chance."""
+SURE_ORDER = 3.0
+"""Least prominence of another order's stripes at which it is told: frames in order reach 2.8 in another by chance."""
 
 
 class FrameOrder(pydantic.BaseModel):

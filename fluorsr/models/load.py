@@ -325,7 +325,7 @@ def _load_sim(
     if stripes is None:
         return replace(loaded, spec=spec, network=ready)
     waves, notes = known_waves(stripes, spec, module.config, size)
-    return replace(loaded, spec=spec, network=ready.calibrated(waves), notes=(*loaded.notes, *notes))
+    return replace(loaded, spec=spec, network=ready.calibrated(waves, stripes.beams), notes=(*loaded.notes, *notes))
 
 
 def _load_torchscript(path: Path, device: torch.device, precision: str, *, trust: bool) -> LoadedModel:

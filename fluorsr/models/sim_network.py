@@ -3,6 +3,9 @@
     plane  --measure_stripes-->  stripes      once, on the part of it where they are strongest
     tile   --demodulate-->  orders, each in its place  --network-->  restored
 
+Nine frames are three phases of three beams, or all of two: which of them, the frames tell. Two beams draw the second
+order of stripes of twice the period, whose first is not there.
+
 The periods that the network was trained on narrow the search, so frames of a hundredth of the light still tell their
 stripes, which they do not to a search over all periods.
 """
@@ -16,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fluorsr.classical.sim_autocorrelation import measure_stripes
+from fluorsr.classical.sim_autocorrelation import find_stripes, measure_stripes
 from fluorsr.classical.sim_demodulate import demodulate
 from fluorsr.classical.sim_orders import SimOptics
 from fluorsr.classical.sim_parameters import NoStripesError, SimParameters
@@ -29,13 +32,17 @@ from fluorsr.restorer import RestorerSpec
 USUAL = Microscope(numerical_aperture=1.47, emission_nm=570.0)
 """The microscope that stripes are measured with: only its cut-off matters, and that only roughly."""
 
+LEAST_FIRST = 1.5
+"""Power of the first order, over what noise reaches, from which nine frames are of three beams: those have 3 and more,
+two beams up to 0.7."""
+
 
 class SimNetwork:
     """Restorer and MeasuringRestorer around a network of orders. Safe to call from several threads.
 
     network        takes what `demodulate` makes;  spec  as seen from outside: raw frames
     pixel_size_um  of the camera;  facts  of the plane, as `measure` told them; without them each tile is measured
-    wave_per_um    see `calibrated`
+    wave_per_um, beams   see `calibrated`
     """
 
     angles = ANGLES
@@ -48,38 +55,37 @@ class SimNetwork:
         pixel_size_um: float,
         facts: dict[str, Any] | None = None,
         wave_per_um: Tensor | None = None,
+        beams: int | None = None,
     ) -> None:
         assert config.periods_um is not None
         self.spec, self.config, self.precision = spec, config, network.precision
         self.phases = spec.frames // ANGLES
         self._optics = SimOptics(microscope=USUAL, pixel_size_um=pixel_size_um)
-        self._network, self._facts, self._waves = network, facts, wave_per_um
+        self._network, self._facts, self._waves, self._beams = network, facts, wave_per_um, beams
 
     @property
     def batch_limit(self) -> int | None:
         """See fluorsr.models.network.Network."""
         return self._network.batch_limit
 
-    def calibrated(self, wave_per_um: Tensor) -> SimNetwork:
-        """The same for a microscope whose pattern vectors [A, 2] (y, x) are known, as from brighter frames."""
+    def calibrated(self, wave_per_um: Tensor, beams: int = ORDERS + 1) -> SimNetwork:
+        """The same for a microscope whose pattern vectors [A, 2] (y, x) are known, as from brighter frames.
+
+        beams   3, or 2 of a two-beam series of 9 frames: `wave_per_um` is then half of its vectors
+        """
         size = self._optics.pixel_size_um
-        return SimNetwork(self._network, self.spec, self.config, size, self._facts, wave_per_um)
+        return SimNetwork(self._network, self.spec, self.config, size, self._facts, wave_per_um, beams)
 
     def measure(self, frames: Tensor, origin: tuple[int, int]) -> dict[str, Any]:
         """See fluorsr.restorer.MeasuringRestorer."""
-        found = measure_stripes(
-            frames.reshape(ANGLES, self.phases, *frames.shape[-2:]),
-            self._optics,
-            beams=ORDERS + 1,
-            period_um=self.config.periods_um,
-            wave_per_um=self._waves,
-        )
+        found = self._measured(frames.reshape(ANGLES, self.phases, *frames.shape[-2:]))
         y, x = (-at * self._optics.pixel_size_um for at in origin)
         return {**found.moved(y, x).to_json(), "level": float(frames.double().mean())}
 
     def measured(self, facts: dict[str, Any]) -> SimNetwork:
         """See fluorsr.restorer.MeasuringRestorer."""
-        return SimNetwork(self._network, self.spec, self.config, self._optics.pixel_size_um, facts, self._waves)
+        size = self._optics.pixel_size_um
+        return SimNetwork(self._network, self.spec, self.config, size, facts, self._waves, self._beams)
 
     def restore(self, tiles: Tensor, origin: Tensor, seed: int) -> Tensor:
         """See fluorsr.restorer.Restorer. Raises InputError where a tile is to be measured and shows no stripes."""
@@ -98,6 +104,45 @@ class SimNetwork:
             origin,
         )
         return self._network.restore(given, origin, seed)
+
+    def _measured(self, frames: Tensor) -> SimParameters:
+        """The stripes of frames [A, N, Y, X], as those of three beams."""
+        if self.phases == 2 * ORDERS - 1 and self._beams in (None, 2):
+            two = self._two_beams(frames)
+            if two is not None:
+                return two
+        return measure_stripes(
+            frames, self._optics, beams=ORDERS + 1, period_um=self.config.periods_um, wave_per_um=self._waves
+        )
+
+    def _two_beams(self, frames: Tensor) -> SimParameters | None:
+        """Stripes of two beams as the second order of stripes of twice the period; None where they are not."""
+        assert self.config.periods_um is not None
+        least, most = self.config.periods_um
+        if self._waves is not None:
+            return _as_second(measure_stripes(frames, self._optics, beams=2, wave_per_um=2 * self._waves))
+        try:
+            two = measure_stripes(frames, self._optics, beams=2, period_um=(least / 2, most / 2))
+        except NoStripesError:
+            return None
+        try:
+            first = find_stripes(frames, self._optics, beams=2, wave_per_um=two.wave_per_um / 2)
+        except NoStripesError:
+            return _as_second(two)
+        return _as_second(two) if float(first.strength.square().mean()) < LEAST_FIRST else None
+
+
+def _as_second(two: SimParameters) -> SimParameters:
+    """Of two beams -> of three, the first order not there."""
+    unknown = torch.full((len(two.phase_rad), ORDERS), math.nan, dtype=torch.float64)
+    return replace(
+        two,
+        wave_per_um=two.wave_per_um / 2,
+        phase_rad=two.phase_rad / 2,
+        offset_rad=torch.zeros_like(unknown),
+        modulation=unknown,
+        phase_error_rad=two.phase_error_rad / 2,
+    )
 
 
 class SimScript(Network):
@@ -149,7 +194,6 @@ def known_waves(
 
     Raises InputError where they do not fit the network or the image.
     """
-    # Two beams of three phases draw the second order of stripes of twice the period, whose first is not there.
     halved = stripes.beams == ORDERS and spec.frames == ANGLES * (2 * ORDERS - 1)
     optics = SimOptics(microscope=USUAL, pixel_size_um=pixel_size_um)
     waves = stripes.vectors(
