@@ -85,6 +85,35 @@ def test_a_field_goes_through_the_pipeline_and_frames_without_stripes_are_told(
         model.network.restore(tiles, origin, 0)
 
 
+def test_nine_frames_tell_whether_they_are_of_two_beams_or_three(tmp_path: Path) -> None:
+    """Two beams are the second order of stripes of twice the period, whether their vectors are found or handed over."""
+    torch.manual_seed(0)
+    config = {**CONFIG, "frames": 9}
+    module = build("unet_sim", config).eval()
+    spec = RestorerSpec("nine", **asdict(measure_module(module)), pixel_size_um=0.062)
+    save_weights(tmp_path / "nine.safetensors", module, architecture="unet_sim", config=config, spec=spec, notes={})
+    options = {"size_px": 128, "haze": 0.0, "photons": 1000.0, "pixel_size_um": 0.062}
+    three = simulate_pair(configure("sim-3x5", fixed=True, **options), 11, 0, "microtubules")
+    two = simulate_pair(configure("sim-3x3", fixed=True, **options), 11, 0, "microtubules")
+    assert three.stripes is not None
+    assert two.stripes is not None
+    network = load(tmp_path / "nine.safetensors", precision="fp32", pixel_size_um=0.062).network
+    assert isinstance(network, SimNetwork)
+    for field, kept, true in (
+        (three, [0, 1, 2, 5, 6, 7, 10, 11, 12], three.stripes.wave_per_um[::5]),
+        (two, list(range(9)), two.stripes.wave_per_um[::3] / 2),
+    ):
+        frames = torch.from_numpy(field.degraded.astype(np.float32)[kept]) / 1000
+        for beams, calibrated in ((None, network), (3 if field is three else 2, None)):
+            facts = (calibrated or network.calibrated(true, beams or 3)).measure(frames, (0, 0))
+            found = torch.tensor(facts["wave_per_um"])
+            sign = torch.sign((found * true).sum(1, keepdim=True))
+            torch.testing.assert_close(sign * found, true, atol=0.02, rtol=0)
+        if field is two:
+            phases, drawn = np.array(facts["phase_rad"]), two.stripes.phase_rad.reshape(3, 3).numpy()
+            assert np.median(np.degrees(np.abs(np.angle(np.exp(1j * (2 * phases - drawn)))))) < 5
+
+
 def test_what_it_cannot_do_is_told(path: Path) -> None:
     assert "not raw frames" in open_source(path).notes["takes"]
     for wrong in ({"frames": 1}, {"scale": 1}, {"cascade": True}, {"periods_um": (0.5, 0.4)}):
