@@ -41,8 +41,8 @@ def write(path: Path, frames: np.ndarray, pixel_um: float = 0.06) -> Path:
     return path
 
 
-def simulated(photons: float) -> np.ndarray:
-    config = configure("sim-3x5", fixed=True, size_px=128, photons=(photons, photons), pixel_size_um=0.06)
+def simulated(photons: float, preset: str = "sim-3x5") -> np.ndarray:
+    config = configure(preset, fixed=True, size_px=128, photons=(photons, photons), pixel_size_um=0.06)
     return simulate_pair(config, 2**32 + 3, 0, "microtubules").degraded
 
 
@@ -106,6 +106,27 @@ def test_what_does_not_fit_is_told_and_nothing_is_written(run, scope: Path, tmp_
     )
     assert not (tmp_path / "no.json").exists()
     assert "--save-stripes writes the stripes of raw frames" in run("info", source, "--save-stripes", "x", fails=True)
+
+
+def test_two_beams_go_to_methods_that_take_them(run, tmp_path: Path) -> None:
+    bright = write(tmp_path / "bright.tif", simulated(1000, "sim-3x3"))
+    scope = tmp_path / "scope.json"
+    run("info", bright, "--frames-axis", "z", "--phases", 3, "--save-stripes", scope)
+    file = json.loads(scope.read_text())
+    assert (file["beams"], file["phases"]) == (2, 3)
+    assert [angle["period_nm"] for angle in file["angles"]] == pytest.approx([220] * 3, rel=5e-3)
+    dark = write(tmp_path / "dark.tif", simulated(20, "sim-3x3"))
+    waves = np.array([angle["wave_per_um"] for angle in file["angles"]])
+    for model, part, words in (
+        ("unet-sim9-x2", 2, ()),
+        ("wiener-sim", 1, ("--set", "phases=3", "--set", "beams=2", "--set", "emission_nm=530")),
+    ):
+        out = tmp_path / f"{model}.zarr"
+        run("infer", dark, out, "--model", model, "--frames-axis", "z", "--set", f"stripes={scope}", *words)
+        np.testing.assert_allclose(part * np.array(recorded(out)["measured"][0]["wave_per_um"]), waves, rtol=1e-9)
+    message = run("infer", dark, tmp_path / "no.zarr", "--model", "wiener-sim", "--frames-axis", "z", "--set",
+                  "phases=3", "--set", "beams=3", "--set", f"stripes={scope}", fails=True)  # fmt: skip
+    assert "they are of 2 beams, and wiener-sim takes 3" in message
 
 
 @needs_data
