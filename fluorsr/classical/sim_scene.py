@@ -43,6 +43,7 @@ class Scene:
         self.wide = spectra.mean(0)
         self._power = Spectrum(spectra, self.frequency)
         self.specimen = self._specimen(self.frames.mean(1))
+        self.even = self._striped(torch.zeros([2], dtype=torch.float64, device=frames.device))
 
     def look(self, wide: Tensor) -> None:
         """Take the specimen from wide-field images [A, Y, X], one from each angle: they differ in noise only."""
@@ -50,6 +51,7 @@ class Scene:
         self.wide = spectra.mean(0)
         self._power = Spectrum(spectra, self.frequency)
         self.specimen = self._specimen(wide)
+        self.even = self._striped(torch.zeros([2], dtype=torch.float64, device=wide.device))
 
     def _looked(self, wide: Tensor) -> Tensor:
         spectra: Tensor = torch.fft.fft2(wide * self.window)
@@ -85,7 +87,7 @@ class Scene:
         return torch.stack(found).reshape([len(waves), self.orders, self.shape[0], self.shape[1]])
 
     def trust(self, frequency: Tensor) -> Tensor:
-        """Share of the specimen in the wide-field image's power at any frequency: [Y, X]."""
+        """Share of the specimen in the wide-field image's power at any frequencies: [...] of the same shape."""
         ring = torch.round(frequency / self._power.step).long()
         inside = ring < len(self._power.share)
         share = self._power.share[ring.clamp(max=len(self._power.share) - 1)]
@@ -109,23 +111,23 @@ class Scene:
                 off with them, or its chance likeness to the rest would move the phases by degrees
         """
         weight = self.passes * attenuation(self.frequency, 1.0, usual.NOTCH_PER_UM)
-        columns = [self._striped(0 * wave)]
         for m in range(1, self.orders + 1):
-            plus, minus = self._striped(m * wave), self._striped(-m * wave)
-            columns += [(plus + minus) / 2, 1j * (plus - minus) / 2]
             for sign in (1, -1):
-                distance = self._distance(sign * m * wave)
-                weight = weight * attenuation(distance, 1.0, usual.NOTCH_PER_UM)
-                if theta is not None:
-                    order = separated[m]
-                    if sign < 0:
-                        order = torch.roll(order.flip([0, 1]), [1, 1], [0, 1]).conj()
-                    beyond = order * (1 - self.trust(distance))
-                    spectra = spectra - torch.exp(1j * sign * theta[:, m - 1])[:, None, None] * beyond
-        some = weight > 0.01
-        root = torch.sqrt(weight[some])
-        basis = torch.view_as_real(torch.stack([each[some] * root for each in columns])).flatten(1)
-        seen = torch.view_as_real(spectra[:, some] * root).flatten(1)
+                weight = weight * attenuation(self._distance(sign * m * wave), 1.0, usual.NOTCH_PER_UM)
+        some = weight > 0.01  # a third of all frequencies: what follows is a third of the work
+        root, seen = torch.sqrt(weight[some]), spectra[:, some]
+        columns = [self.even[some]]
+        for m in range(1, self.orders + 1):
+            striped = self._striped(m * wave)
+            plus, minus = striped[some], _mirrored(striped)[some]
+            columns += [(plus + minus) / 2, 1j * (plus - minus) / 2]
+            if theta is not None:
+                for sign in (1, -1):
+                    order = separated[m] if sign > 0 else _mirrored(separated[m])
+                    beyond = order[some] * (1 - self.trust(self._distance(sign * m * wave)[some]))
+                    seen = seen - torch.exp(1j * sign * theta[:, m - 1])[:, None] * beyond
+        basis = torch.view_as_real(torch.stack([each * root for each in columns])).flatten(1)
+        seen = torch.view_as_real(seen * root).flatten(1)
         normal = basis @ basis.T
         a = torch.linalg.solve_ex(normal, basis @ seen.T)[0].T
         # What was taken off holds noise too, so what is left may understate it.
@@ -133,6 +135,11 @@ class Scene:
         rest = ((seen - a @ basis) ** 2).mean(1).clamp(min=noise)
         covariance = torch.linalg.inv_ex(normal)[0].diagonal()[1::2]
         return a[:, 0], torch.complex(a[:, 1::2], a[:, 2::2]), covariance * rest[:, None]
+
+
+def _mirrored(spectrum: Tensor) -> Tensor:
+    """Of the conjugate image: conj(X(-k)); stripes of -q are those of q so, as specimen, lens and window are real."""
+    return torch.roll(spectrum.flip([0, 1]), [1, 1], [0, 1]).conj()
 
 
 def check_series(frames: Tensor) -> None:
