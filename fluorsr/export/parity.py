@@ -257,7 +257,7 @@ def _restorer(source: Source, frames: NDArray[Any], normalization: Normalization
     part = (read_part(image, plane, range(len(frames)), origin) - normalization.low) / normalization.scale
     network = Network(source.module.network, inner_spec(source.spec, source.module.config))
     sim = SimNetwork(network, source.spec, source.module.config, orders.pixel_size_um)
-    sim = sim.calibrated(torch.tensor(orders.waves, dtype=torch.float64))
+    sim = sim.calibrated(torch.tensor(orders.waves, dtype=torch.float64), orders.drawn + 1)
     return sim.measured(sim.measure(part, origin))
 
 

@@ -23,7 +23,7 @@ from fluorsr.classical.sim_orders import Lens, SimOptics, carrier, nominal_phase
 from fluorsr.classical.sim_parameters import orders_of
 from fluorsr.classical.sim_region import strongest_part
 from fluorsr.export.program import Options, Program
-from fluorsr.models.sim_network import USUAL
+from fluorsr.models.sim_network import USUAL, as_second
 from fluorsr.models.unet_sim import ANGLES, ORDERS, UNetSIMConfig
 from fluorsr.restorer import RestorerSpec
 
@@ -32,10 +32,10 @@ class Orders(nn.Module):
     """What a network of orders is given, of raw frames; TorchScript.
 
     frames         how many make an image;  wave_per_um  [A, 2] (y, x) of the stripes, cycles per um
-    pixel_size_um  of the camera
+    pixel_size_um  of the camera;  beams  3, or 2 as `SimNetwork.calibrated` takes it
     """
 
-    def __init__(self, frames: int, wave_per_um: Tensor, pixel_size_um: float) -> None:
+    def __init__(self, frames: int, wave_per_um: Tensor, pixel_size_um: float, beams: int = ORDERS + 1) -> None:
         super().__init__()
         # numbers, not a tensor: casting the program to another precision must not touch them
         self.waves: list[list[float]] = wave_per_um.tolist()
@@ -43,7 +43,8 @@ class Orders(nn.Module):
         self.pixel_size_um, self.cutoff_per_um, self.damping = SimOptics(
             microscope=USUAL, pixel_size_um=pixel_size_um
         ).lens
-        self.least_power = known_power(ANGLES, self.phases, ORDERS)
+        self.drawn = beams - 1  # side orders that the beams draw; two beams the second alone
+        self.least_power = known_power(ANGLES, self.phases, self.drawn)
 
     def forward(self, x: Tensor, stripes: dict[str, Tensor], origin: Tensor | None) -> Tensor:
         """Normalised tiles [B, frames, Y, X] -> orders [B, channels, Y, X] float32. See `place_orders`."""
@@ -68,7 +69,10 @@ class Orders(nn.Module):
         series = frames.reshape([self.angles, self.phases, frames.size(-2), frames.size(-1)])
         waves = self._waves(frames.device)
         lens = Lens(self.pixel_size_um, self.cutoff_per_um, self.damping)
-        found, shown = known_stripes(series, lens, waves, self.orders, self.least_power)
+        part = self.orders // self.drawn
+        found, shown = known_stripes(series, lens, part * waves, self.drawn, self.least_power)
+        if part > 1:
+            found = as_second(found)
         corner = torch.tensor([y, x], dtype=torch.float64, device=frames.device) * -self.pixel_size_um
         turn = 2 * math.pi * (waves @ corner)
         return {
@@ -92,10 +96,10 @@ class Orders(nn.Module):
     @torch.jit.unused
     def light(self, size: tuple[int, int], first_rad: float) -> Tensor:
         """Stripes of usual contrast and even steps, for frames to try it with: [frames, Y, X], 1 on average."""
-        phase = first_rad + nominal_phases(self.phases, self.orders)
-        waving = carrier(self._waves(torch.device("cpu")), size, self.pixel_size_um)
+        phase = first_rad + nominal_phases(self.phases, self.drawn)
+        waving = carrier(self.orders // self.drawn * self._waves(torch.device("cpu")), size, self.pixel_size_um)
         light = torch.ones((self.angles, self.phases, *size), dtype=torch.float64)
-        for m, contrast in enumerate(usual.USUAL_MODULATION, 1):
+        for m, contrast in enumerate(usual.USUAL_MODULATION[: self.drawn], 1):
             light += contrast * (waving[:, None] ** m * torch.exp(1j * phase[:, m - 1])[:, None, None]).real
         return light.flatten(0, 1).clamp(min=0)
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from fluorsr.classical.sim_autocorrelation import find_stripes, measure_stripes
 from fluorsr.classical.sim_demodulate import demodulate
 from fluorsr.classical.sim_orders import SimOptics
-from fluorsr.classical.sim_parameters import NoStripesError, SimParameters
+from fluorsr.classical.sim_parameters import NoStripesError, Phases, SimParameters
 from fluorsr.classical.sim_stripes import Stripes
 from fluorsr.models.network import Network
 from fluorsr.models.unet_sim import ANGLES, ORDERS, UNetSIMConfig
@@ -133,15 +133,15 @@ class SimNetwork:
 
 
 def _as_second(two: SimParameters) -> SimParameters:
-    """Of two beams -> of three, the first order not there."""
-    unknown = torch.full((len(two.phase_rad), ORDERS), math.nan, dtype=torch.float64)
-    return replace(
-        two,
-        wave_per_um=two.wave_per_um / 2,
-        phase_rad=two.phase_rad / 2,
-        offset_rad=torch.zeros_like(unknown),
-        modulation=unknown,
-        phase_error_rad=two.phase_error_rad / 2,
+    found = as_second(Phases(*(getattr(two, name) for name in Phases._fields)))
+    return SimParameters(two.wave_per_um / 2, *found, two.strength)
+
+
+def as_second(two: Phases) -> Phases:
+    """Of two beams -> of three, the first order not there. TorchScript."""
+    unknown = torch.full_like(two.phase_rad[:, :2], math.nan)
+    return Phases(
+        two.phase_rad / 2, torch.zeros_like(unknown), unknown, two.light, two.clarity, two.phase_error_rad / 2
     )
 
 

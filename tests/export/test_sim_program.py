@@ -22,8 +22,8 @@ from fluorsr.data.scene import KEPT_FRAMES
 from fluorsr.data.simulate import configure, simulate_pair
 from fluorsr.errors import FormatError, InputError, ModelError
 from fluorsr.export.formats import export_model
-from fluorsr.export.parity import check
-from fluorsr.export.source import open_source
+from fluorsr.export.parity import check, raw_frames
+from fluorsr.export.source import Source, open_source
 from fluorsr.image import Image
 from fluorsr.models.architectures import build
 from fluorsr.models.load import load
@@ -90,12 +90,35 @@ def test_infer_makes_what_fluorsr_makes_of_the_same_frames(folder, count):
     np.testing.assert_allclose(scripted, expected, rtol=0, atol=1e-5 * np.ptp(expected))
 
 
+def shows_stripes(source: Source) -> bool:
+    """Whether frames that a check makes show their stripes, so that it compares what was measured of them."""
+    frames = raw_frames(np.random.default_rng(0), source, (140, 120), "uint16")
+    return bool(source.module.orders.measure(torch.from_numpy(frames), 0.0, 200.0)["shown"])
+
+
 @pytest.mark.parametrize("count", KEPT)
 def test_check_compares_it_with_python(folder, count):
     parity = check(folder / f"sim{count}.ts", count=8)
     assert len(parity.comparisons) == 16
     assert parity.limit == 1e-5
+    assert shows_stripes(open_source(folder / f"sim{count}.safetensors", folder / "scope.json"))
     assert parity.holds, parity.comparisons
+
+
+def test_nine_frames_of_two_beams(folder, tmp_path):
+    """Their vectors are twice those of the three-beam stripes that the network knows."""
+    three = Stripes.read(folder / "scope.json")
+    angles = [
+        each.model_copy(update={"period_nm": each.period_nm / 2, "wave_per_um": tuple(2 * k for k in each.wave_per_um)})
+        for each in three.angles
+    ]
+    two = three.model_copy(update={"beams": 2, "phases": 3, "angles": tuple(angles)})
+    export_model(folder / "sim9.safetensors", "torchscript", tmp_path / "two.ts", stripes=two)
+    parity = check(tmp_path / "two.ts", count=8)
+    assert parity.holds, parity.comparisons
+    assert shows_stripes(open_source(folder / "sim9.safetensors", two))
+    with pytest.raises(InputError, match="they are of 2 beams, and sim15 takes 3"):
+        open_source(folder / "sim15.safetensors", two)
 
 
 def test_the_stripes_are_those_of_the_whole_image_and_are_told(folder):
