@@ -197,7 +197,7 @@ def measure_rounds(scene: Scene, rough: Tensor, rounds: int, *, known: bool) -> 
             orders_rad, light = orders_of(measured.phase_rad, measured.offset_rad), measured.light
             if not told_apart(orders_rad, light):
                 return waves, measured, False
-            scene.look(mixed(unmixing(orders_rad, light)[:, :1], scene.frames)[:, 0].real)
+            scene.look(mixed(unmixing(orders_rad, light), scene.frames)[:, 0].real)
         separated = mixed(unmixing(orders_rad, light), scene.spectra)
         if not known:
             products = scene.products(separated, waves)
