@@ -256,6 +256,9 @@ black is 0 and white the reference's 99.8th percentile. No network has seen a re
   and contrast are their own. The network of 15 frames finds the vectors in the dark frames by itself. On the command
   line: `fluorsr info BRIGHT --frames-axis z --save-stripes scope.json`, then `--set stripes=scope.json`.
 
+The networks run without Python too: `fluorsr export unet-sim15-x2 --stripes scope.json` writes a program that takes raw
+frames and measures their phases itself ([doors/cpp.md](doors/cpp.md#4-raw-sim-frames)).
+
 What these figures mean, what was tried and what is missed: [sim_notes.md](sim_notes.md). Light levels, with known
 truth: [sim_light.md](sim_light.md). Made by `python tools/sim_figure.py DATA{named}`.
 """
