@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import math
 import re
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from torch import Tensor
 import fluorsr
 from fluorsr.classical.registry import make_optics
 from fluorsr.classical.sim_orders import SimOptics
-from fluorsr.classical.sim_parameters import SimParameters, estimate_parameters
+from fluorsr.classical.sim_parameters import NoStripesError, SimParameters, estimate_parameters
 from fluorsr.classical.sim_support import sim_support
 from fluorsr.classical.wiener_sim import WienerSim
 from fluorsr.data.scene import KEPT_FRAMES
@@ -33,7 +34,7 @@ from fluorsr.metrics.psnr import psnr
 from fluorsr.models.architectures import build
 from fluorsr.models.sim_network import SimNetwork
 from fluorsr.models.weights import read_weights, save_weights
-from fluorsr.models.zoo_index import zoo
+from fluorsr.models.zoo_index import describe, zoo
 from fluorsr.report.figures import BACKGROUND, FAINT, INK, new_figure, save_png
 from fluorsr.train.recipe import read_recipe
 
@@ -51,7 +52,7 @@ COLORS = ("#9a9aa4", "#f2b544", "#4fc3f7", "#81c784", "#e57373", "#ba68c8")
 FIGURES = {"psnr": "PSNR (dB)", "frc": "FRC with the truth (nm)", "unsupported": "unsupported (%)"}
 
 Means = dict[tuple[str, float, str], dict[str, float]]
-"""(specimens, photons, method) -> figure -> mean."""
+"""(specimens, photons, method) -> figure -> mean; absent where a field's frames do not show their stripes."""
 
 
 @functools.lru_cache
@@ -87,9 +88,12 @@ def restored(specimens: str, index: int, photons: float, models: list[str]) -> d
         if isinstance(network, SimNetwork):
             network = network.calibrated(vectors(field))
         some = f"{','.join(map(str, KEPT_FRAMES[network.spec.frames]))} of 15"
-        made = fluorsr.restore(
-            Image(field.degraded, "qyx"), network, frames_axis="q", frames=some, check_frames=False, dtype="float32"
-        )
+        image = Image(field.degraded, "qyx")
+        try:
+            made = fluorsr.restore(image, network, frames_axis="q", frames=some, check_frames=False, dtype="float32")
+        except NoStripesError as error:
+            print(f"{network.spec.name}, field {index}: {error}")
+            continue
         images[network.spec.name] = field, torch.from_numpy(made.to_numpy())
     return images
 
@@ -120,6 +124,8 @@ def measure(models: list[str], fields: int) -> Means:
                         }
                     )
             for method, rows in found.items():
+                if len(rows) < fields:
+                    continue
                 means[specimens, photons, method] = {
                     name: float(np.mean([min(row[name], 1000.0) for row in rows])) for name in FIGURES
                 }
@@ -135,7 +141,7 @@ def draw(means: Means, path: Path) -> None:
         for c, (name, heading) in enumerate(FIGURES.items()):
             axes = figure.add_subplot(len(SPECIMENS), len(FIGURES), r * len(FIGURES) + c + 1, facecolor=BACKGROUND)
             for method, color in zip(methods, COLORS, strict=False):
-                values = [means[specimens, level, method][name] for level in LEVELS]
+                values = [means.get((specimens, level, method), {}).get(name, math.nan) for level in LEVELS]
                 axes.plot(LEVELS, values, color=color, marker="o", markersize=3, linewidth=1.3, label=method)
             axes.set_xscale("log")
             axes.invert_xaxis()
@@ -175,7 +181,7 @@ def ship(path: Path, means: Means, folder: Path) -> None:
     )
 
 
-def page(means: Means) -> str:
+def page(means: Means, fields: int) -> str:
     """The tables and how they were made, as Markdown."""
     methods = list(dict.fromkeys(key[2] for key in means))
     parts = []
@@ -184,10 +190,11 @@ def page(means: Means) -> str:
             parts += [f"| {specimens}: {heading} | {' | '.join(f'{level:g}' for level in LEVELS)} |"]
             parts += ["|---" * (len(LEVELS) + 1) + "|"]
             for method in methods:
-                cells = [f"{means[specimens, level, method][name]:.{1 if name == 'psnr' else 0}f}" for level in LEVELS]
+                told = [means.get((specimens, level, method)) for level in LEVELS]
+                cells = [f"{each[name]:.{1 if name == 'psnr' else 0}f}" if each else "refused" for each in told]
                 parts += [f"| {method} | {' | '.join(cells)} |"]
             parts += [""]
-    return PAGE.format(tables="\n".join(parts))
+    return PAGE.format(tables="\n".join(parts), fields=fields)
 
 
 PAGE = """\
@@ -196,7 +203,7 @@ PAGE = """\
 ![figures over photons](sim_light.png)
 
 Simulated raw frames of 128 x 128 pixels, of seeds that no recipe has; a linear intensity fit, 16 pixels of border left
-out, means over the fields. Columns are photons of a raw frame where the specimen is brightest.
+out, means over {fields} fields a row. Columns are photons of a raw frame where the specimen is brightest.
 
 {tables}
 - *thin*: microtubules, actin and mitochondria at half their usual thickness, with little haze. *thick*: dense
@@ -206,6 +213,8 @@ out, means over the fields. Columns are photons of a raw frame where the specime
   not show (`fluorsr.sim_support`).
 - Wiener is given the true optics and pattern vectors, the networks the true pattern vectors, as of a microscope that
   was calibrated in bright light: dark frames alone do not always show them. All measure phases and contrast themselves.
+- *refused*: the frames of at least one field do not show the stripes well enough to measure their phases, and the
+  method says so instead of restoring.
 - 9 frames are the first three phases of each direction, 3 frames the first: of the same frames that 15 are.
 
 Made by `python tools/sim_light.py`.
@@ -220,11 +229,13 @@ def main() -> None:
     parser.add_argument("--fields", type=int, default=6, help="of each kind of specimen")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    means = measure(arguments.model or [name for name in zoo() if re.match("unet-sim", name)], arguments.fields)
+    shipped = [name for name in zoo() if re.match("unet-sim", name)]
+    models = arguments.model or sorted(shipped, key=lambda name: -describe(name).spec.frames)
+    means = measure(models, arguments.fields)
     draw(means, arguments.out / "sim_light.png")
     for model in arguments.model if arguments.ship else ():
         ship(Path(model), means, arguments.ship)
-    (arguments.out / "sim_light.md").write_text(page(means), encoding="utf-8")
+    (arguments.out / "sim_light.md").write_text(page(means, arguments.fields), encoding="utf-8")
 
 
 if __name__ == "__main__":
