@@ -20,7 +20,8 @@ from torch import Tensor
 
 from fluorsr.classical.sim_orders import SimOptics
 from fluorsr.classical.sim_parameters import SHORTEST, SimParameters
-from fluorsr.errors import FormatError, InputError, StorageError
+from fluorsr.errors import FormatError, InputError
+from fluorsr.io.disk import write_json
 
 MEASURE = "fluorsr info BRIGHT --frames-axis AXIS --save-stripes FILE measures and writes them"
 SAME_SIZE = 0.01
@@ -140,18 +141,8 @@ class Stripes(_Entry):
         return values
 
     def save(self, path: str | Path) -> None:
-        """Write the file, one line an entry. Raises StorageError where it cannot be written."""
-        values = self.to_json()
-        angles = [
-            "    {\n" + ",\n".join(f'      "{key}": {json.dumps(entry)}' for key, entry in angle.items()) + "\n    }"
-            for angle in values.pop("angles")
-        ]
-        head = "".join(f'  "{key}": {json.dumps(entry)},\n' for key, entry in values.items())
-        text = "{\n" + head + '  "angles": [\n' + ",\n".join(angles) + "\n  ]\n}\n"
-        try:
-            Path(path).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise StorageError(f"the stripes cannot be written to {path}: {error.strerror or error}") from error
+        """Write the file, whole or not at all. Raises StorageError where it cannot be written."""
+        write_json(Path(path), self.to_json())
 
     def vectors(self, name: str, *, angles: int, beams: int, pixel_size_um: float, cutoff_per_um: float) -> Tensor:
         """The pattern vectors [A, 2] (y, x), cycles per um, for the method `name` and images that take these.
