@@ -1,4 +1,4 @@
-"""End to end on this machine: `fluorsr infer` against MONAI's sliding_window_inference, and against the model alone.
+"""End to end on this machine: `fluorsr infer` against MONAI, a plain dask program, and the model alone.
 
     python tools/bench/infer.py [--size 4096] [--models edsr-confocal-sted-x2 16x64] [--rounds 3] [--json out.json]
 
@@ -7,6 +7,9 @@ turn, round after round; the figures are medians over the rounds, the ratios are
 
     monai         the EDSR as TorchScript, eager fp32: load the zarr whole, normalise, sliding_window_inference with
                   gaussian weights, save a zarr; with its best tile and batch, found on a crop first
+    monai bf16    the same, given fluorsr's own channels_last bf16 callable in place of the TorchScript file
+    dask          what one writes with dask.array alone: chunks of 1024 with the model's own margin from `overlap`, the
+                  TorchScript file in `map_blocks`, margins cut off again, `to_zarr`, threads
     auto, fp32    `fluorsr infer` with that precision; it writes the pyramid too
     openvino ...  the same with `--engine openvino`, where that is installed
     ... model     the same model on as many tiles, nothing read or written: the rest is what the pipeline adds
@@ -23,17 +26,21 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import dask
+import dask.array
 import numpy as np
 import psutil
 import torch
 import zarr
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fluorsr.errors import import_extra
 from fluorsr.export.torchscript import export_torchscript
@@ -52,7 +59,9 @@ FLUORSR = {"auto": ("torch", "auto"), "fp32": ("torch", "fp32")}
 """Engine and precision of each part that is fluorsr."""
 if find_spec("openvino"):
     FLUORSR |= {"openvino auto": ("openvino", "auto"), "openvino fp32": ("openvino", "fp32")}
-PARTS = ("monai", *FLUORSR)
+PEERS = ("monai", "monai bf16", "dask")
+PARTS = (*PEERS, *FLUORSR)
+DASK_CHUNK = 1024
 
 
 @dataclass
@@ -71,20 +80,61 @@ class Setting:
 # --- parts: each runs in its own process, through `--part`, and prints one JSON object ---
 
 
-def monai_part(program: Path, source: Path, output: Path, roi: int, batch: int, overlap: float) -> dict[str, Any]:
-    """What a careful MONAI user runs. A TorchScript model, the image in memory, the result in memory."""
+def monai_part(
+    model: Callable[[Tensor], Tensor], source: Path, output: Path, roi: int, batch: int, overlap: float
+) -> dict[str, Any]:
+    """What a careful MONAI user runs: the image in memory, the result in memory."""
     sliding_window_inference = import_extra("monai.inferers", "bench").sliding_window_inference
     started = time.perf_counter()
-    with quiet_jit():
-        model = torch.jit.load(str(program)).eval()  # type: ignore[no-untyped-call]
     image = read_array(source)
     low, high = np.percentile(image, (0.1, 99.9))
     pixels = torch.from_numpy((image.astype(np.float32) - np.float32(low)) / np.float32(high - low))
     with torch.inference_mode():
         restored = sliding_window_inference(pixels[None, None], (roi, roi), batch, model, overlap, mode="gaussian")
-    result = restored[0, 0].numpy() * np.float32(high - low) + np.float32(low)
-    write_array(output, np.rint(result).clip(0, 65535).astype(np.uint16))
+    write_array(output, to_uint16(restored[0, 0].numpy(), low, high))
     return {"seconds": time.perf_counter() - started}
+
+
+def dask_part(program: Path, source: Path, output: Path, halo: int, scale: int, threads: int) -> dict[str, Any]:
+    """What a careful dask user runs: `map_overlap` in its two halves, since the model changes the size."""
+    started = time.perf_counter()
+    model = scripted(program)
+    image = dask.array.from_zarr(source, chunks=(DASK_CHUNK, DASK_CHUNK))
+    low, high = np.percentile(read_array(source), (0.1, 99.9))
+
+    def restore(block: NDArray[Any]) -> NDArray[Any]:
+        pixels = torch.from_numpy((block.astype(np.float32) - np.float32(low)) / np.float32(high - low))
+        with torch.inference_mode():
+            restored = model(pixels[None, None])[0, 0].numpy()
+        inner = slice(scale * halo, -scale * halo)
+        return to_uint16(restored[inner, inner], low, high)
+
+    chunks = tuple(tuple(scale * length for length in axis) for axis in image.chunks)
+    margins = dask.array.overlap.overlap(image, depth=halo, boundary="reflect")
+    restored = margins.map_blocks(restore, dtype=np.uint16, chunks=chunks, meta=np.empty((0, 0), np.uint16))
+    torch.set_num_threads(1)
+    with dask.config.set(scheduler="threads", num_workers=threads):
+        restored.to_zarr(str(output), overwrite=True)
+    return {"seconds": time.perf_counter() - started}
+
+
+def scripted(program: Path) -> Callable[[Tensor], Tensor]:
+    """The TorchScript file, as everybody loads it."""
+    with quiet_jit():
+        model: Callable[[Tensor], Tensor] = torch.jit.load(str(program)).eval()  # type: ignore[no-untyped-call]
+    return model
+
+
+def own_callable(weights: str) -> Callable[[Tensor], Tensor]:
+    """fluorsr's own: channels_last, bfloat16."""
+    tune_allocator()
+    model = load(weights, device="cpu", precision="bf16")
+    return lambda tiles: model.restore(tiles, torch.zeros(len(tiles), 2, dtype=torch.int64), 0)
+
+
+def to_uint16(restored: NDArray[Any], low: float, high: float) -> NDArray[np.uint16]:
+    scaled = restored * np.float32(high - low) + np.float32(low)
+    return np.asarray(np.rint(scaled).clip(0, 65535), np.uint16)
 
 
 def model_part(weights: str, engine: str, precision: str, tile: int, count: int, threads: int) -> dict[str, Any]:
@@ -101,9 +151,13 @@ def model_part(weights: str, engine: str, precision: str, tile: int, count: int,
 
 
 def run_part(part: str, arguments: list[str]) -> dict[str, Any]:
-    if part == "monai":
-        program, source, output, roi, batch, overlap = arguments
-        return monai_part(Path(program), Path(source), Path(output), int(roi), int(batch), float(overlap))
+    if part.startswith("monai"):
+        model, source, output, roi, batch, overlap = arguments
+        callable_ = scripted(Path(model)) if part == "monai" else own_callable(model)
+        return monai_part(callable_, Path(source), Path(output), int(roi), int(batch), float(overlap))
+    if part == "dask":
+        program, source, output, halo, scale, threads = arguments
+        return dask_part(Path(program), Path(source), Path(output), int(halo), int(scale), int(threads))
     weights, engine, precision, tile, count, threads = arguments
     return model_part(weights, engine, precision, int(tile), int(count), int(threads))
 
@@ -201,19 +255,25 @@ def tune_monai(setting: Setting, overlap: float) -> None:
 def bench_round(setting: Setting, size: int, threads: int, overlap: float, *, backwards: bool) -> dict[str, Any]:
     """Every part once. The order alternates, so that a machine that grows slower favours nobody."""
     results: dict[str, Any] = {}
+    spec = read_card(setting.weights).spec
     for part in PARTS[::-1] if backwards else PARTS:
         output = setting.folder / f"{part.replace(' ', '-')}.zarr"
         shutil.rmtree(output, ignore_errors=True)
-        if part == "monai":
-            arguments = (setting.program, setting.source, output, setting.roi, setting.batch, overlap)
-            results[part] = watch(part_command("monai", *arguments))
+        if part == "dask":
+            arguments = (setting.program, setting.source, output, spec.halo, spec.scale, threads)
+            results[part] = watch(part_command(part, *arguments))
+            continue
+        if part in PEERS:
+            given = setting.program if part == "monai" else setting.weights
+            tiles = (setting.roi, setting.batch, overlap)
+            results[part] = watch(part_command(part, given, setting.source, output, *tiles))
             continue
         command = [sys.executable, "-m", "fluorsr", "infer", str(setting.source), str(output), "--device", "cpu"]
         engine, precision = FLUORSR[part]
         options = ["--model", str(setting.weights), "--engine", engine, "--precision", precision]
         results[part] = watch([*command, *options, "--threads", str(threads), "--json"])
         tile = int(results[part]["tile"][0])
-        stride = tile - 2 * read_card(setting.weights).spec.halo - int(results[part]["overlap"][0])
+        stride = tile - 2 * spec.halo - int(results[part]["overlap"][0])
         count = math.ceil(size / stride) ** 2
         model = part_command("model", setting.weights, engine, results[part]["precision"], tile, count, threads)
         results[f"{part} model"] = watch(model)
@@ -227,7 +287,7 @@ def compare(setting: Setting) -> dict[str, float]:
     for part in PARTS:
         if part == "fp32":
             continue
-        path = "monai.zarr" if part == "monai" else f"{part.replace(' ', '-')}.zarr/0"
+        path = f"{part.replace(' ', '-')}.zarr" + ("" if part in PEERS else "/0")
         error = np.mean((read_array(setting.folder / path) - exact) ** 2)
         found[part] = math.inf if error == 0 else float(10 * np.log10(np.ptp(exact) ** 2 / error))
     return found
