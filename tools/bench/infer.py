@@ -57,10 +57,8 @@ from fluorsr.restorer import RestorerSpec
 
 FLUORSR = {"auto": ("torch", "auto"), "fp32": ("torch", "fp32")}
 """Engine and precision of each part that is fluorsr."""
-if find_spec("openvino"):
-    FLUORSR |= {"openvino auto": ("openvino", "auto"), "openvino fp32": ("openvino", "fp32")}
 PEERS = ("monai", "monai bf16", "dask")
-PARTS = (*PEERS, *FLUORSR)
+OPENVINO = {"openvino auto": ("openvino", "auto"), "openvino fp32": ("openvino", "fp32")}
 DASK_CHUNK = 1024
 
 
@@ -256,7 +254,8 @@ def bench_round(setting: Setting, size: int, threads: int, overlap: float, *, ba
     """Every part once. The order alternates, so that a machine that grows slower favours nobody."""
     results: dict[str, Any] = {}
     spec = read_card(setting.weights).spec
-    for part in PARTS[::-1] if backwards else PARTS:
+    parts = (*PEERS, *FLUORSR)
+    for part in parts[::-1] if backwards else parts:
         output = setting.folder / f"{part.replace(' ', '-')}.zarr"
         shutil.rmtree(output, ignore_errors=True)
         if part == "dask":
@@ -284,7 +283,7 @@ def compare(setting: Setting) -> dict[str, float]:
     """PSNR in dB of each output against fluorsr's fp32, over that one's range."""
     exact = read_array(setting.folder / "fp32.zarr" / "0").astype(np.float64)
     found = {}
-    for part in PARTS:
+    for part in (*PEERS, *FLUORSR):
         if part == "fp32":
             continue
         path = f"{part.replace(' ', '-')}.zarr" + ("" if part in PEERS else "/0")
@@ -309,7 +308,7 @@ def table(setting: Setting, rounds: list[dict[str, Any]], psnr: dict[str, float]
         "| part | s with start-up | times MONAI | s without start-up | times MONAI | CPU s | peak MiB | dB from fp32 |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for part in (*PARTS, *(f"{part} model" for part in FLUORSR)):
+    for part in (*PEERS, *FLUORSR, *(f"{part} model" for part in FLUORSR)):
         name = f"{part} ({rounds[0][part]['precision']})" if part.endswith("auto") else part
         cells = [f"{median(part, 'wall'):.2f}", f"{ratio(part, 'wall'):.2f}", f"{median(part, 'seconds'):.2f}"]
         cells += [f"{ratio(part, 'seconds'):.2f}", f"{median(part, 'cpu'):.1f}", f"{median(part, 'peak_mib'):.0f}"]
@@ -329,6 +328,7 @@ def main() -> None:
     parser.add_argument(
         "--overlap", type=float, default=0.25, help="MONAI's, as a part of the tile; 0.25 is its default"
     )
+    parser.add_argument("--openvino", action=argparse.BooleanOptionalAction, default=find_spec("openvino") is not None)
     parser.add_argument("--monai", type=int, nargs=2, metavar=("TILE", "BATCH"), help="instead of searching the best")
     parser.add_argument("--folder", type=Path, default=Path("bench-infer"), help="scratch folder")
     parser.add_argument("--json", type=Path)
@@ -337,6 +337,8 @@ def main() -> None:
     if options.part:
         print(json.dumps(run_part(options.part[0], options.part[1:])))
         return
+    if options.openvino:
+        FLUORSR.update(OPENVINO)
     import_extra("monai.inferers", "bench")
     options.folder.mkdir(parents=True, exist_ok=True)
     source = options.folder / f"in-{options.size}.zarr"
@@ -354,7 +356,7 @@ def main() -> None:
         rounds = []
         for at in range(options.rounds):
             rounds.append(bench_round(setting, options.size, options.threads, options.overlap, backwards=at % 2 == 1))
-            seconds = {part: round(rounds[-1][part]["wall"], 2) for part in PARTS}
+            seconds = {part: round(rounds[-1][part]["wall"], 2) for part in (*PEERS, *FLUORSR)}
             print(f"round {at + 1}: {seconds}", file=sys.stderr)
         psnr = compare(setting)
         found[model] = {"rounds": rounds, "psnr_db": psnr, "tile": setting.roi, "batch": setting.batch}
