@@ -22,10 +22,11 @@ from fluorsr.classical import sim_constants as usual
 from fluorsr.classical.sim_orders import (
     Lens,
     SimOptics,
-    carrier,
+    centres_um,
     edge_window,
     frequencies,
     nominal_phases,
+    power_of,
     transfer,
 )
 from fluorsr.classical.sim_parameters import (
@@ -69,7 +70,7 @@ class Squares:
         spectra = torch.fft.fft2(centred * edge_window(shape, device=series.device))
         level = self._rings(spectra, k).sqrt()[:, self._ring(k)]
         passed = transfer(lens, k) * (k > usual.LOWEST * lens.cutoff_per_um)
-        squares = torch.fft.ifft2(spectra / level * passed).real ** 2
+        squares = torch.fft.ifft2(spectra * (passed / level)).real ** 2
         self.values = squares - squares.mean((-2, -1), keepdim=True)
         rings = self._rings(torch.fft.fft2(self.values), k)
         # The stripes' own peaks lift a ring or two: the median of its neighbours is what chance makes.
@@ -85,8 +86,12 @@ class Squares:
 
     def at(self, waves: Tensor) -> Tensor:
         """The same at vectors [K, 2] (y, x) of about one length, cycles per um, phases at the first corner: [N, K]."""
-        waving = carrier(-waves, (self.values.shape[-2], self.values.shape[-1]), self.pixel_um)
-        found = torch.einsum("nyx,kyx->nk", self.values.to(waving.dtype), waving)
+        shape = (self.values.shape[-2], self.values.shape[-1])
+        y, x = centres_um(shape, self.pixel_um, self.values.device)
+        along_y = torch.exp(-2j * math.pi * y * waves[:, 0])
+        along_x = torch.exp(-2j * math.pi * x.T * waves[:, 1])
+        rows = torch.complex(self.values @ along_x.real, self.values @ along_x.imag)
+        found = (rows * along_y).sum(1)
         ring = self._ring(torch.linalg.vector_norm(waves, dim=[-1]).mean()).clamp(max=self.chance.shape[-1] - 1)
         return found / (self.chance[:, ring, None] / 2).sqrt()
 
@@ -98,7 +103,7 @@ class Squares:
         ring = self._ring(k).flatten()
         members = torch.bincount(ring).double()
         power = torch.zeros([len(spectra), len(members)], dtype=torch.float64, device=spectra.device)
-        power.index_add_(1, ring, (spectra.abs() ** 2).flatten(1))
+        power.index_add_(1, ring, power_of(spectra).flatten(1))
         return (power / members.clamp(min=1)).clamp(min=usual.TINY)
 
 

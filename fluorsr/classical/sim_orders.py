@@ -163,6 +163,11 @@ def nominal_phases(phases: int, orders: int, device: torch.device | None = None)
     return step[:, None] * torch.arange(1, orders + 1, dtype=torch.float64, device=device)
 
 
+def power_of(spectra: Tensor) -> Tensor:
+    """Squared magnitudes: [...] complex -> [...] real. `abs` takes a root first, at four times the cost."""
+    return spectra.real.square() + spectra.imag.square()
+
+
 def edge_window(shape: tuple[int, int], taper: float = 0.15, device: torch.device | None = None) -> Tensor:
     """1 inside, falling to 0 over `taper` of each side as a cosine: [Y, X] float64."""
     return _edge(shape[0], taper, device)[:, None] * _edge(shape[1], taper, device)
@@ -188,8 +193,8 @@ class Spectrum:
         self.step = float(frequency[0, 1])
         self._ring = torch.round(frequency / self.step).long()
         self.members = torch.bincount(self._ring.flatten()).double()
-        own = self._rings((images.abs() ** 2).mean(0))
-        both = self._rings(images.sum(0).abs() ** 2)
+        own = self._rings(power_of(images).mean(0))
+        both = self._rings(power_of(images.sum(0)))
         self.signal = ((both / count - own) / (count - 1)).clamp(min=0)
         self.noise = (own - self.signal).clamp(min=0)
         share = self.signal / (self.signal + self.noise / count).clamp(min=usual.TINY)

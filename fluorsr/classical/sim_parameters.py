@@ -31,7 +31,7 @@ from fluorsr.classical.sim_orders import (
     told_apart,
     unmixing,
 )
-from fluorsr.classical.sim_scene import Scene, check_series
+from fluorsr.classical.sim_scene import Place, Scene, check_series
 from fluorsr.classical.sim_search import LEAST_STRENGTH, SAME_PERIOD, find_vectors
 from fluorsr.errors import InputError
 
@@ -192,18 +192,22 @@ def measure_rounds(scene: Scene, rough: Tensor, rounds: int, *, known: bool) -> 
     orders_rad = nominal_phases(scene.phases, scene.orders, waves.device).expand(scene.angles, -1, -1)
     light = torch.ones_like(orders_rad[..., 0])
     measured: Phases | None = None
+    places: list[Place] = []
     for _ in range(rounds):
         if measured is not None:
             orders_rad, light = orders_of(measured.phase_rad, measured.offset_rad), measured.light
             if not told_apart(orders_rad, light):
                 return waves, measured, False
-            scene.look(mixed(unmixing(orders_rad, light), scene.frames)[:, 0].real)
-        separated = mixed(unmixing(orders_rad, light), scene.spectra)
+        unmix = unmixing(orders_rad, light)
+        if measured is not None:
+            scene.look(torch.einsum("an,anyx->ayx", unmix[:, 0].real, scene.frames))
         if not known:
-            products = scene.products(separated, waves)
+            products = scene.products(mixed(unmix, scene.spectra), waves)
             # From the same place each time: in the dark it would walk from one chance peak to the next.
             waves = torch.stack([_refine(products[a], rough[a], scene) for a in range(len(rough))])
-        measured = _measure(scene, waves, separated, measured)
+        if len(places) == 0 or not known:
+            places = [scene.place(a, waves[a]) for a in range(len(waves))]
+        measured = _measure(scene, places, unmix, measured)
     assert measured is not None
     return waves, measured, True
 
@@ -250,14 +254,14 @@ def reach_per_um(optics: SimOptics, orders: int, period_um: tuple[float, float] 
     return LONGEST * optics.cutoff_per_um / orders, min(SHORTEST * optics.cutoff_per_um, nyquist) / orders
 
 
-def _measure(scene: Scene, waves: Tensor, separated: Tensor, before: Phases | None) -> Phases:
-    """Step 3 at pattern vectors [A, 2]."""
+def _measure(scene: Scene, places: list[Place], unmix: Tensor, before: Phases | None) -> Phases:
+    """Step 3, of orders that lie at those places, with what takes them apart: [A, M + 1, N]."""
     found: list[Phases] = []
-    for a in range(len(waves)):
+    for a in range(len(places)):
         theta: Tensor | None = None
         if before is not None:
             theta = orders_of(before.phase_rad, before.offset_rad)[a]
-        light, orders, variance = scene.weights(scene.spectra[a], waves[a], separated[a], theta)
+        light, orders, variance = scene.weights(places[a], unmix[a], theta)
         found.append(phases_of(light, orders, variance, even=True))
     return all_angles(found)
 

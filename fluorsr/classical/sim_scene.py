@@ -7,6 +7,8 @@ TorchScript, as exported programs measure with it.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,28 @@ from fluorsr.classical.sim_orders import (
 )
 from fluorsr.errors import InputError
 from fluorsr.optics.otf import attenuation
+
+Place = NamedTuple(  # noqa: UP014 - TorchScript does not find postponed annotations of another file's tuples
+    "Place",
+    [
+        ("some", Tensor),
+        ("opposite", Tensor),
+        ("weight", Tensor),
+        ("seen", Tensor),
+        ("ring", Tensor),
+        ("reached", Tensor),
+        ("passed", Tensor),
+        ("striped", Tensor),
+    ],
+)
+"""Where one angle's orders lie, and what its frames hold there: of one vector the same in every round.
+
+some, opposite   [K] frequencies k that tell of the orders, a third of all, as indices into [Y X]; and -k
+weight, seen     [K], and the frames' spectra [N, K] there
+ring, reached    [2 M, K] as `Scene.rings` tells them of the distance from orders 1, -1, 2, -2
+passed           [M, Y, X] the transfer function, as the specimen's frequencies meet it when an order has moved them
+striped          [M, Y, X] each order's stripes, cut by the window
+"""
 
 
 class Scene:
@@ -43,7 +67,7 @@ class Scene:
         self.wide = spectra.mean(0)
         self._power = Spectrum(spectra, self.frequency)
         self.specimen = self._specimen(self.frames.mean(1))
-        self.even = self._striped(torch.zeros([2], dtype=torch.float64, device=frames.device))
+        self.even = self._even()
 
     def look(self, wide: Tensor) -> None:
         """Take the specimen from wide-field images [A, Y, X], one from each angle: they differ in noise only."""
@@ -51,17 +75,46 @@ class Scene:
         self.wide = spectra.mean(0)
         self._power = Spectrum(spectra, self.frequency)
         self.specimen = self._specimen(wide)
-        self.even = self._striped(torch.zeros([2], dtype=torch.float64, device=wide.device))
+        self.even = self._even()
 
     def _looked(self, wide: Tensor) -> Tensor:
         spectra: Tensor = torch.fft.fft2(wide * self.window)
         return spectra
 
     def _specimen(self, wide: Tensor) -> Tensor:
-        trusted = self.trust(self.frequency) / self.transfer.clamp(min=usual.LEAST_TRANSFER)
+        """Its spectrum."""
+        trusted = self._power.spread(self._power.share) * self.passes / self.transfer.clamp(min=usual.LEAST_TRANSFER)
         # Unwindowed, so that the edges' own light stands in for what lies beyond them; the window comes after.
-        specimen: Tensor = torch.fft.ifft2(torch.fft.fft2(wide.mean(0)) * trusted).real
+        specimen: Tensor = torch.fft.fft2(wide.mean(0)) * trusted
         return specimen
+
+    def _even(self) -> Tensor:
+        """Spectrum of H S, cut by the window as the frames are."""
+        spectrum: Tensor = torch.fft.fft2(torch.fft.ifft2(self.specimen * self.transfer).real * self.window)
+        return spectrum
+
+    def place(self, a: int, wave: Tensor) -> Place:
+        """Where the orders of angle a lie, whose first has the vector [2]."""
+        weight = self.passes * attenuation(self.frequency, 1.0, usual.NOTCH_PER_UM)
+        distances: list[Tensor] = []
+        passed: list[Tensor] = []
+        striped: list[Tensor] = []
+        for m in range(1, self.orders + 1):
+            for sign in (1, -1):
+                distance = self._distance(sign * m * wave)
+                weight = weight * attenuation(distance, 1.0, usual.NOTCH_PER_UM)
+                distances.append(distance.flatten())
+            passed.append(transfer(self._lens, self._distance(-m * wave)))
+            striped.append(carrier(m * wave, self.shape, self.pixel_um) * self.window)
+        height, width = self.shape
+        some = torch.nonzero(weight.flatten() > 0.01)[:, 0]
+        y, x = torch.div(some, width, rounding_mode="floor"), some.remainder(width)
+        opposite = (height - y).remainder(height) * width + (width - x).remainder(width)
+        ring, reached = self.rings(torch.stack(distances).index_select(1, some))
+        seen = self.spectra[a].flatten(1).index_select(1, some)
+        return Place(
+            some, opposite, weight.flatten()[some], seen, ring, reached, torch.stack(passed), torch.stack(striped)
+        )
 
     @property
     def empty(self) -> bool:
@@ -88,58 +141,54 @@ class Scene:
 
     def trust(self, frequency: Tensor) -> Tensor:
         """Share of the specimen in the wide-field image's power at any frequencies: [...] of the same shape."""
-        ring = torch.round(frequency / self._power.step).long()
-        inside = ring < len(self._power.share)
-        share = self._power.share[ring.clamp(max=len(self._power.share) - 1)]
-        return share * inside * (transfer(self._lens, frequency) > usual.LEAST_TRANSFER)
+        ring, reached = self.rings(frequency)
+        return self._power.share[ring] * reached
+
+    def rings(self, frequency: Tensor) -> tuple[Tensor, Tensor]:
+        """Which ring of `Spectrum` they lie in, and whether the frames hold anything there: [...] of the same shape."""
+        ring, last = torch.round(frequency / self._power.step).long(), len(self._power.share) - 1
+        reached = (ring <= last) & (transfer(self._lens, frequency) > usual.LEAST_TRANSFER)
+        return ring.clamp(max=last), reached
 
     def _distance(self, wave: Tensor) -> Tensor:
         return torch.hypot(self.fy - wave[0], self.fx - wave[1])
 
     def _striped(self, wave: Tensor) -> Tensor:
         """Spectrum of H (S exp(2 pi i q.r)), cut by the window as the frames are."""
-        image = torch.fft.fft2(self.specimen * carrier(wave, self.shape, self.pixel_um)) * self.transfer
-        spectrum: Tensor = torch.fft.fft2(torch.fft.ifft2(image) * self.window)
+        passed = transfer(self._lens, self._distance(-wave))
+        image = torch.fft.ifft2(self.specimen * passed) * carrier(wave, self.shape, self.pixel_um)
+        spectrum: Tensor = torch.fft.fft2(image * self.window)
         return spectrum
 
-    def weights(
-        self, spectra: Tensor, wave: Tensor, separated: Tensor, theta: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """a_nm of one angle's frames [N, Y, X]: brightness [N], orders [N, M] complex, their variance [N, M].
+    def weights(self, place: Place, unmix: Tensor, theta: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """a_nm of one angle's frames: brightness [N], orders [N, M] complex, their variance [N, M].
 
+        unmix   [M + 1, N] of the frames in each order
         theta   [N, M] phases of the last round: what the orders hold beyond the wide-field image's reach is taken
                 off with them, or its chance likeness to the rest would move the phases by degrees
         """
-        weight = self.passes * attenuation(self.frequency, 1.0, usual.NOTCH_PER_UM)
-        for m in range(1, self.orders + 1):
-            for sign in (1, -1):
-                weight = weight * attenuation(self._distance(sign * m * wave), 1.0, usual.NOTCH_PER_UM)
-        some = weight > 0.01  # a third of all frequencies: what follows is a third of the work
-        root, seen = torch.sqrt(weight[some]), spectra[:, some]
-        columns = [self.even[some]]
-        for m in range(1, self.orders + 1):
-            striped = self._striped(m * wave)
-            plus, minus = striped[some], _mirrored(striped)[some]
-            columns += [(plus + minus) / 2, 1j * (plus - minus) / 2]
-            if theta is not None:
-                for sign in (1, -1):
-                    order = separated[m] if sign > 0 else _mirrored(separated[m])
-                    beyond = order[some] * (1 - self.trust(self._distance(sign * m * wave)[some]))
-                    seen = seen - torch.exp(1j * sign * theta[:, m - 1])[:, None] * beyond
-        basis = torch.view_as_real(torch.stack([each * root for each in columns])).flatten(1)
-        seen = torch.view_as_real(seen * root).flatten(1)
+        some, root = place.some, torch.sqrt(place.weight)
+        striped = torch.fft.fft2(torch.fft.ifft2(self.specimen * place.passed) * place.striped).flatten(1)
+        # stripes of -q are the conjugate image of those of q, as specimen, lens and window are real
+        plus, minus = striped.index_select(1, some), striped.index_select(1, place.opposite).conj()
+        waves = torch.stack([(plus + minus) / 2, 1j * (plus - minus) / 2], 1).flatten(0, 1)
+        even = self.even.flatten().index_select(0, some)[None]
+        basis = torch.view_as_real(torch.cat([even, waves]) * root).flatten(1)
+        seen = place.seen
+        if theta is not None:
+            # and orders -m of real frames have the conjugate weights
+            both = torch.stack([unmix[1:], unmix[1:].conj()], 1).flatten(0, 1) @ seen
+            beyond = both * (1 - self._power.share[place.ring] * place.reached)
+            seen = seen - torch.exp(1j * torch.stack([theta, -theta], 2).flatten(1)) @ beyond
+        given = torch.view_as_real(seen * root).flatten(1)
         normal = basis @ basis.T
-        a = torch.linalg.solve_ex(normal, basis @ seen.T)[0].T
+        a = torch.linalg.solve_ex(normal, basis @ given.T)[0].T
         # What was taken off holds noise too, so what is left may understate it.
-        noise = self.phases * float((self._power.spread(self._power.noise)[some] * weight[some]).mean()) / 2
-        rest = ((seen - a @ basis) ** 2).mean(1).clamp(min=noise)
+        level = self._power.spread(self._power.noise).flatten()[some]
+        noise = self.phases * float((level * place.weight).mean()) / 2
+        rest = ((given - a @ basis) ** 2).mean(1).clamp(min=noise)
         covariance = torch.linalg.inv_ex(normal)[0].diagonal()[1::2]
         return a[:, 0], torch.complex(a[:, 1::2], a[:, 2::2]), covariance * rest[:, None]
-
-
-def _mirrored(spectrum: Tensor) -> Tensor:
-    """Of the conjugate image: conj(X(-k)); stripes of -q are those of q so, as specimen, lens and window are real."""
-    return torch.roll(spectrum.flip([0, 1]), [1, 1], [0, 1]).conj()
 
 
 def check_series(frames: Tensor) -> None:
