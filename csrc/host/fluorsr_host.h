@@ -46,7 +46,8 @@ FSR_API int fsr_set_tile(fsr_model* model, int64_t tile);
 /* Tiles restored side by side. Default 1. The result does not depend on it. */
 FSR_API int fsr_set_threads(fsr_model* model, int32_t threads);
 
-/* Counts that become 0 and 1. Without it each frame's own percentiles are taken, as in the file's spec. */
+/* Counts that become 0 and 1. Without it they are what the file was exported with: each frame's percentiles, their
+ * running mean over the frames that this model restores, or fixed counts. */
 FSR_API int fsr_set_normalisation(fsr_model* model, double low, double high);
 
 /* Which sample a diffusion model draws. Default 0. */

@@ -25,7 +25,7 @@ WHERE is a .tif, a raw file, - (standard input, output), or shm:/name (POSIX sha
   --size HxW --type T   of raw frames: uint8, uint16 or float32
   --tile N              tile in input pixels, halo included; the file's own by default
   --threads N           tiles at a time; 1 by default. No thread count changes the result
-  --normalise LOW,HIGH  counts that become 0 and 1; each frame's percentiles by default
+  --normalise LOW,HIGH  counts that become 0 and 1; by default as the file was exported
   --device D            cpu, cuda or cuda:N
   --seed N              which sample a diffusion model draws
   --live                always the newest frame: those that came meanwhile are skipped and counted

@@ -43,7 +43,8 @@ Network::Network(const std::string& path, const std::string& device) {
         throw std::runtime_error(path + " cannot be loaded as TorchScript on " + device + ": " + first_line(error));
     }
     const torch::jit::Module& module = program_->module;
-    for (const char* name : {"frames", "scale", "halo", "multiple", "tile", "overlap", "percent_low", "percent_high"})
+    for (const char* name : {"frames", "scale", "halo", "multiple", "tile", "overlap", "percent_low", "percent_high",
+                             "memory", "low", "high"})
         if (!module.hasattr(name))
             throw std::runtime_error(path + " was not written by `fluorsr export --to torchscript`: it has no " + name);
     const auto whole = [&](const char* name) { return static_cast<Index>(module.attr(name).toInt()); };
@@ -54,8 +55,11 @@ Network::Network(const std::string& path, const std::string& device) {
               whole("tile"),
               whole("overlap"),
               module.attr("percent_low").toDouble(),
-              module.attr("percent_high").toDouble()};
-    if (facts_.frames < 1 || facts_.scale < 1 || facts_.halo < 0 || facts_.multiple < 1)
+              module.attr("percent_high").toDouble(),
+              whole("memory"),
+              module.attr("low").toDouble(),
+              module.attr("high").toDouble()};
+    if (facts_.frames < 1 || facts_.scale < 1 || facts_.halo < 0 || facts_.multiple < 1 || facts_.memory < 0)
         throw std::runtime_error(path + " says impossible things of itself; export the model again");
 }
 

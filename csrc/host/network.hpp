@@ -12,6 +12,8 @@ namespace fluorsr::host {
 struct Facts {
     Index frames, scale, halo, multiple, tile, overlap;
     double percent_low, percent_high;
+    Index memory;      // frames over which the percentiles are averaged; 1: each frame's own; 0: low and high are fixed
+    double low, high;  // counts that become 0 and 1
 };
 
 class Network {

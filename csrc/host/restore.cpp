@@ -49,7 +49,7 @@ void Restorer::set_normalisation(double low, double high) {
     if (!std::isfinite(low) || !std::isfinite(high) || high <= low)
         throw std::invalid_argument("normalisation needs finite low < high, not " + std::to_string(low) + " and " +
                                     std::to_string(high));
-    fixed_ = true;
+    memory_ = 0;
     low_ = low;
     high_ = high;
 }
@@ -79,19 +79,37 @@ void Restorer::restore(const void* frames, Pixel type, Index height, Index width
     throw std::invalid_argument("the pixel type is none of uint8, uint16 and float32");
 }
 
+// fluorsr.export.program.Program._fit
+template <class T>
+void Restorer::fit(const T* pixels, Index n) {
+    if (memory_ == 0) return;
+    const auto found = percentiles(pixels, n, facts().percent_low, facts().percent_high);
+    if (!found) {
+        if (memory_ == 1 || seen_ == 0) low_ = high_ = 0;
+        return;
+    }
+    seen_ = std::min(seen_ + 1, memory_);
+    if (seen_ == 1) {
+        low_ = found->first;
+        high_ = found->second;
+    } else {
+        low_ += (found->first - low_) / static_cast<double>(seen_);
+        high_ += (found->second - high_) / static_cast<double>(seen_);
+    }
+}
+
 template <class T>
 void Restorer::restore_as(const T* frames, Index height, Index width, T* restored) {
     const Facts& f = facts();
     const Index plane = height * width;
-    auto [low, high] =
-        fixed_ ? std::pair{low_, high_} : percentiles(frames, f.frames * plane, f.percent_low, f.percent_high);
-    const double span = high > low ? high - low : 1.0;
-    const Normalise normalise{static_cast<float>(low), static_cast<float>(1.0 / span), 0.0f};
+    fit(frames, f.frames * plane);
+    const double span = high_ > low_ ? high_ - low_ : 1.0;
+    const Normalise normalise{static_cast<float>(low_), static_cast<float>(1.0 / span), 0.0f};
 
     std::shared_ptr<const Network::Stripes> stripes;
     if (network_.measures()) {
         whole_.assign(frames, frames + f.frames * plane);
-        stripes = network_.measure(whole_.data(), height, width, low, span);
+        stripes = network_.measure(whole_.data(), height, width, low_, span);
     }
 
     const Grid grid = this->grid(height, width);
@@ -125,11 +143,11 @@ void Restorer::restore_as(const T* frames, Index height, Index width, T* restore
         restored, {1, f.scale * height, f.scale * width}, {f.scale * f.scale * plane, f.scale * width, 1}};
     Options options;
     options.threads = threads_;
-    blend<T>(stack, grid, block, out, Denormalise{static_cast<float>(span), static_cast<float>(low)}, options);
+    blend<T>(stack, grid, block, out, Denormalise{static_cast<float>(span), static_cast<float>(low_)}, options);
 }
 
 template <class T>
-std::pair<double, double> percentiles(const T* pixels, Index n, double low, double high) {
+std::optional<std::pair<double, double>> percentiles(const T* pixels, Index n, double low, double high) {
     if constexpr (std::is_integral_v<T>) {
         std::vector<Index> counts(std::size_t{std::numeric_limits<T>::max()} + 1);
         for (Index i = 0; i < n; ++i) ++counts[pixels[i]];
@@ -145,7 +163,7 @@ std::pair<double, double> percentiles(const T* pixels, Index n, double low, doub
         std::vector<float> finite;
         finite.reserve(static_cast<std::size_t>(n));
         std::copy_if(pixels, pixels + n, std::back_inserter(finite), [](float p) { return std::isfinite(p); });
-        if (finite.empty()) return {0, 0};
+        if (finite.empty()) return std::nullopt;
         const auto value = [&](Index wanted) {
             const auto at = finite.begin() + (wanted - 1);
             std::nth_element(finite.begin(), at, finite.end());
@@ -157,8 +175,8 @@ std::pair<double, double> percentiles(const T* pixels, Index n, double low, doub
     }
 }
 
-template std::pair<double, double> percentiles(const std::uint8_t*, Index, double, double);
-template std::pair<double, double> percentiles(const std::uint16_t*, Index, double, double);
-template std::pair<double, double> percentiles(const float*, Index, double, double);
+template std::optional<std::pair<double, double>> percentiles(const std::uint8_t*, Index, double, double);
+template std::optional<std::pair<double, double>> percentiles(const std::uint16_t*, Index, double, double);
+template std::optional<std::pair<double, double>> percentiles(const float*, Index, double, double);
 
 }  // namespace fluorsr::host

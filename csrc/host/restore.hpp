@@ -5,6 +5,7 @@
 #include "grid.hpp"
 #include "network.hpp"
 
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -17,7 +18,8 @@ Index pixel_bytes(Pixel type);
 class Restorer {
 public:
     // Throws std::runtime_error as Network does.
-    Restorer(const std::string& path, const std::string& device) : network_(path, device) {}
+    Restorer(const std::string& path, const std::string& device)
+        : network_(path, device), memory_(facts().memory), low_(facts().low), high_(facts().high) {}
 
     const Facts& facts() const { return network_.facts(); }
 
@@ -33,20 +35,22 @@ public:
 private:
     template <class T>
     void restore_as(const T* frames, Index height, Index width, T* restored);
+    template <class T>
+    void fit(const T* pixels, Index n);
     Grid grid(Index height, Index width) const;
 
     Network network_;
     Index tile_ = 0;
     int threads_ = 1;
-    bool fixed_ = false;
-    double low_ = 0, high_ = 1;
+    Index memory_, seen_ = 0;  // as in fluorsr/export/program.py
+    double low_, high_;
     Index seed_ = 0;
     std::vector<float> cut_, tiles_, whole_;  // kept between frames: fresh memory costs more than the arithmetic
 };
 
 // The counts at two percentiles of n pixels: the smallest value that at least that share of the finite pixels does not
-// exceed, as fluorsr.normalize.fit has it; their extremes where both coincide; {0, 0} where no pixel is finite.
+// exceed, as fluorsr.normalize.fit has it; their extremes where both coincide; nothing where no pixel is finite.
 template <class T>
-std::pair<double, double> percentiles(const T* pixels, Index n, double low, double high);
+std::optional<std::pair<double, double>> percentiles(const T* pixels, Index n, double low, double high);
 
 }  // namespace fluorsr::host

@@ -177,18 +177,12 @@ private:
 
 class TiffSink : public Sink {
 public:
-    TiffSink(const std::string& path, const Shape& shape) : path_(path) {
-        stack_.type = shape.type, stack_.height = shape.height, stack_.width = shape.width;
-    }
-    void write(const std::vector<char>& pixels) override {
-        stack_.data.insert(stack_.data.end(), pixels.begin(), pixels.end());
-        ++stack_.pages;
-    }
-    void close() override { write_tiff(path_, stack_); }
+    TiffSink(const std::string& path, const Shape& shape) : writer_(path, shape.type, shape.height, shape.width) {}
+    void write(const std::vector<char>& pixels) override { writer_.write(pixels); }
+    void close() override {}
 
 private:
-    std::string path_;
-    Stack stack_;
+    TiffWriter writer_;
 };
 
 class SharedSink : public Sink {

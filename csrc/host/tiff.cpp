@@ -93,7 +93,9 @@ private:
             fail("has pixels of " + std::to_string(bits) + " bit; uint8, uint16 and float32 are read");
         const Pixel type = is_float ? Pixel::f32 : bits == 8 ? Pixel::u8 : Pixel::u16;
         const Index height = value(kHeight, 0), width = value(kWidth, 0), bytes = pixel_bytes(type);
-        check(0, height > 0 && width > 0 && width <= (Index{1} << 32) / height ? height * width * bytes : -1);
+        // all pages together: many may point to the same pixels
+        const bool possible = height > 0 && width > 0 && width <= (Index{1} << 32) / height;
+        check(0, possible ? (stack.pages + 1) * height * width * bytes : -1);
         if (stack.pages == 0) {
             stack.type = type, stack.height = height, stack.width = width;
         } else if (type != stack.type || height != stack.height || width != stack.width) {
@@ -133,29 +135,37 @@ Stack read_tiff(const std::string& path) {
     return Reader(path, std::move(bytes)).read();
 }
 
-void write_tiff(const std::string& path, const Stack& stack) {
-    const Index bytes = pixel_bytes(stack.type), plane = stack.height * stack.width * bytes;
+TiffWriter::TiffWriter(const std::string& path, Pixel type, Index height, Index width)
+    : path_(path), file_(path, std::ios::binary | std::ios::trunc), type_(type), height_(height), width_(width) {
+    file_.write("II", 2);
+    put(42, 2), put(0, 4);
+    if (!file_) throw std::runtime_error("cannot write " + path_);
+}
+
+void TiffWriter::put(Index value, int size) {
+    for (int i = 0; i < size; ++i) file_.put(static_cast<char>(value >> (8 * i) & 0xff));
+}
+
+void TiffWriter::write(const std::vector<char>& pixels) {
     constexpr Index kEntries = 9, kDirectory = 2 + 12 * kEntries + 4;
-    if (8 + stack.pages * (plane + kDirectory) >= Index{1} << 32)
-        throw std::runtime_error(path + " would exceed the 4 GiB of a classic TIFF; write --out-raw instead");
-    std::ofstream file(path, std::ios::binary | std::ios::trunc);
-    const auto put = [&](Index value, int size) {
-        for (int i = 0; i < size; ++i) file.put(static_cast<char>(value >> (8 * i) & 0xff));
-    };
-    file.write("II", 2);
-    put(42, 2), put(8, 4);
-    for (Index page = 0; page < stack.pages; ++page) {
-        const Index at = 8 + page * (plane + kDirectory), data = at + kDirectory;
-        put(kEntries, 2);
-        const auto entry = [&](int tag, Index value) { put(tag, 2), put(4, 2), put(1, 4), put(value, 4); };
-        entry(kWidth, stack.width), entry(kHeight, stack.height), entry(kBits, 8 * bytes), entry(kCompression, 1);
-        entry(kPhotometric, 1), entry(kOffsets, data), entry(kRowsPerStrip, stack.height), entry(kByteCounts, plane);
-        entry(kFormat, stack.type == Pixel::f32 ? 3 : 1);
-        put(page + 1 < stack.pages ? data + plane : 0, 4);
-        file.write(stack.data.data() + page * plane, plane);
-    }
-    file.close();
-    if (!file) throw std::runtime_error("cannot write " + path);
+    const Index plane = height_ * width_ * pixel_bytes(type_), data = end_ + kDirectory;
+    if (data + plane + 1 >= Index{1} << 32)
+        throw std::runtime_error(path_ + " is full: a classic TIFF holds 4 GiB; name the output otherwise than .tif, " +
+                                 "for raw frames");
+    file_.seekp(end_);
+    put(kEntries, 2);
+    const auto entry = [&](int tag, Index value) { put(tag, 2), put(4, 2), put(1, 4), put(value, 4); };
+    entry(kWidth, width_), entry(kHeight, height_), entry(kBits, 8 * pixel_bytes(type_)), entry(kCompression, 1);
+    entry(kPhotometric, 1), entry(kOffsets, data), entry(kRowsPerStrip, height_), entry(kByteCounts, plane);
+    entry(kFormat, type_ == Pixel::f32 ? 3 : 1);
+    put(0, 4);
+    file_.write(pixels.data(), plane);
+    file_.seekp(pointer_);
+    put(end_, 4);
+    file_.flush();
+    if (!file_) throw std::runtime_error("cannot write " + path_);
+    pointer_ = data - 4;
+    end_ = data + plane + plane % 2;  // directories begin at even places
 }
 
 }  // namespace fluorsr::host

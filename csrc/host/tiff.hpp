@@ -8,6 +8,7 @@
 
 #include "restore.hpp"
 
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,21 @@ struct Stack {
 // Throws std::runtime_error with what is wrong, or what this reader does not read.
 Stack read_tiff(const std::string& path);
 
-// Throws std::runtime_error where the disk refuses or the stack exceeds classic TIFF's 4 GiB.
-void write_tiff(const std::string& path, const Stack& stack);
+// Writes page by page, so that a long stream takes no memory; after each page the file is whole. Throws
+// std::runtime_error where the disk refuses, or a page would exceed classic TIFF's 4 GiB.
+class TiffWriter {
+public:
+    TiffWriter(const std::string& path, Pixel type, Index height, Index width);
+    void write(const std::vector<char>& pixels);  // [height, width]
+
+private:
+    void put(Index value, int size);
+
+    std::string path_;
+    std::ofstream file_;
+    Pixel type_;
+    Index height_, width_;
+    Index pointer_ = 4, end_ = 8;  // where the next page's place is to be noted, and that place
+};
 
 }  // namespace fluorsr::host

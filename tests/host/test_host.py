@@ -148,6 +148,24 @@ def test_standard_input_and_fixed_normalisation(models):
     assert Normalization(3, 180.5).scale == 177.5
 
 
+@pytest.mark.parametrize("normalise", ["frame", "running", "3,180.5"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_raw_files_normalised_as_the_file_was_exported(models, tmp_path, normalise, dtype):
+    """A scene whose brightness changes from frame to frame, and is not there at all in one."""
+    pixels = frames(5, (40, 33), "float32") * np.array([1, 0.4, 1, 0.7, 0.2], np.float32)[:, None, None]
+    if dtype == "float32":
+        pixels[2] = np.nan
+    pixels = pixels.astype(dtype)
+    export_torchscript(models / "edsr.safetensors", tmp_path / "x.ts", normalise=normalise)
+    (tmp_path / "in.raw").write_bytes(pixels.tobytes())
+    ends = ("--in", tmp_path / "in.raw", "--out", tmp_path / "out.raw")
+    host(tmp_path / "x.ts", *ends, "--size", "40x33", "--type", dtype)
+    found = np.frombuffer((tmp_path / "out.raw").read_bytes(), dtype).reshape(5, 80, 66)
+    with torch.inference_mode(), quiet_jit():
+        expected = torch.jit.load(tmp_path / "x.ts").infer(torch.from_numpy(pixels)[:, None])[:, 0].numpy()
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_live_takes_the_newest_frame_and_counts_the_others(models):
     """Shared memory both ways, with a producer that is much faster than the model."""
     size, count = (192, 192), 60
@@ -266,6 +284,17 @@ def test_the_c_interface_from_another_language(models):
     library.fsr_close(model)
 
 
+def pages_of_the_same_pixels(pages, side):
+    """A TIFF whose pages share their pixels, so that a small file claims many times its size."""
+    tiff = b"II*\0" + struct.pack("<I", 8 + side**2) + bytes(side**2)
+    tags = ((256, side), (257, side), (258, 8), (259, 1), (273, 8), (278, side), (279, side**2))
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    for page in range(pages):
+        after = len(tiff) + len(directory) + 4
+        tiff += directory + struct.pack("<I", after if page < pages - 1 else 0)
+    return tiff
+
+
 def test_faults_are_told(models, tmp_path, save_script):
     model = models / "edsr.ts"
     pixels = frames(2, (20, 30), "uint16")
@@ -278,6 +307,8 @@ def test_faults_are_told(models, tmp_path, save_script):
     ):
         (tmp_path / f"{name}.tif").write_bytes(content)
         assert message in host(model, "--in", tmp_path / f"{name}.tif", "--out", "-", fails=True)[1]
+    (tmp_path / "same.tif").write_bytes(pages_of_the_same_pixels(50, 100))
+    assert "is truncated or damaged" in host(model, "--in", tmp_path / "same.tif", "--out", "-", fails=True)[1]
     tifffile.imwrite(tmp_path / "packed.tif", pixels, compression="zlib")
     assert "is compressed" in host(model, "--in", tmp_path / "packed.tif", "--out", "-", fails=True)[1]
     foreign = save_script(torch.nn.Conv2d(1, 1, 1), tmp_path / "foreign.pt")
