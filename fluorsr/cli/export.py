@@ -33,6 +33,10 @@ def export(
     orders: Annotated[
         bool, Option("--orders", help="Such a network alone, which takes orders: for programs that make them.")
     ] = False,
+    steps: Annotated[int | None, Option(help="Network evaluations of a diffusion model. Default the model's.")] = None,
+    sampler: Annotated[
+        str | None, Option(help="Of a diffusion model: ddpm, ddim or dpm_solver_pp_2m. Default the model's.")
+    ] = None,
     author: Annotated[list[str] | None, Option(help="Of a bioimage.io package; may be given more than once.")] = None,
     licence: Annotated[str | None, Option(help="Of a bioimage.io package: an SPDX name such as CC-BY-4.0.")] = None,
     check_file: Annotated[
@@ -45,7 +49,8 @@ def export(
     """
     console = Console(soft_wrap=True, highlight=False)
     if check_file is not None:
-        parity = check(check_file, model)
+        with Console(stderr=True).status(f"restoring 20 images with {check_file} and with its model"):
+            parity = check(check_file, model)
         _print_parity(console, parity)
         raise typer.Exit(0 if parity.holds else 1)
     if model is None:
@@ -56,10 +61,13 @@ def export(
         "normalise": normalise,
         "stripes": stripes,
         "orders": orders,
-        "author": author,
+        "steps": steps,
+        "sampler": sampler,
+        "author": author or None,
         "licence": licence,
     }
-    path = export_model(model, to, out, **{name: value for name, value in options.items() if value})
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    path = export_model(model, to, out, **given)
     notes = open_source(model, stripes).notes
     if TAKES in notes:
         console.print(f"note: the network alone is exported; it takes {notes[TAKES]}")

@@ -14,13 +14,13 @@ import tempfile
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from fluorsr.errors import InputError, MissingDependencyError, ModelError
-from fluorsr.export.source import open_source
+from fluorsr.export.source import Sampling, open_source
 from fluorsr.export.torch_export import record
 from fluorsr.models.torchscript import EXPORT_FILE, SPEC_FILE
 from fluorsr.models.trust import check_trusted, remember
@@ -30,7 +30,7 @@ MARK = "/data/aotinductor/"
 """What every member of such an archive has in its name, and none of a torch.export package."""
 
 
-def export_aoti(model: str | Path, path: str | Path) -> None:
+def export_aoti(model: str | Path, path: str | Path, **sampling: Unpack[Sampling]) -> None:
     """Compile the shipped model or weights file `model`. The file appears whole or not at all, and is trusted.
 
     Half a minute for an EDSR; minutes for a diffusion model, all of whose steps become code. Raises what `fluorsr.load`
@@ -44,7 +44,7 @@ def export_aoti(model: str | Path, path: str | Path) -> None:
             "aoti compiles the network, and no C++ compiler was found; install one (Debian, Ubuntu: apt install g++), "
             "or name it in the environment variable CXX"
         ) from error
-    source = open_source(model)
+    source = open_source(model, **sampling)
     texts = {
         SPEC_FILE: json.dumps(source.spec.to_json()),
         EXPORT_FILE: json.dumps(source.notes | {"precision": "fp32"}),

@@ -19,7 +19,7 @@ import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import yaml
@@ -27,7 +27,7 @@ import yaml
 from fluorsr.errors import InputError
 from fluorsr.export.bioimageio_samples import Sample, make_sample, readme
 from fluorsr.export.onnx import OPSET, onnx_bytes
-from fluorsr.export.source import TAKES, Source, noise_fixed, open_source
+from fluorsr.export.source import TAKES, Sampling, Source, noise_fixed, open_source
 from fluorsr.export.torchscript import read_normalise, torchscript_bytes
 from fluorsr.models.load import locate
 from fluorsr.models.trust import remember
@@ -62,6 +62,7 @@ def export_bioimageio(
     normalise: str = "frame",
     author: Sequence[str] = (),
     licence: str | None = None,
+    **sampling: Unpack[Sampling],
 ) -> None:
     """Write the shipped model or weights file `model` as a BioImage.IO package. It appears whole or not at all.
 
@@ -75,7 +76,7 @@ def export_bioimageio(
     memory, low, high = read_normalise(normalise)
     if memory > 1:
         raise InputError("bioimage.io's spec has no running normalisation; use --normalise frame or LOW,HIGH")
-    source = open_source(model)
+    source = open_source(model, **sampling)
     if TAKES in source.notes:
         raise InputError(
             f"{source.spec.name} takes {source.notes[TAKES]}, which no BioImage.IO host can make; a program of raw "

@@ -10,6 +10,7 @@ from fluorsr.errors import InputError
 from fluorsr.export.aoti import export_aoti
 from fluorsr.export.bioimageio import export_bioimageio
 from fluorsr.export.onnx import export_onnx
+from fluorsr.export.source import Sampling
 from fluorsr.export.torch_export import export_torch
 from fluorsr.export.torchscript import export_torchscript
 
@@ -45,14 +46,15 @@ def export_model(
     """Export a shipped model or weights file to `path`, by default NAME.SUFFIX in the working folder; returns where.
 
     to        a name of FORMATS
-    options   of its function, where it has any (fluorsr.export.torchscript, fluorsr.export.bioimageio)
+    options   of its function, where it has any (fluorsr.export.torchscript, fluorsr.export.bioimageio); of a diffusion
+              model also `steps` and `sampler` (fluorsr.export.source.Sampling)
     Raises InputError for an unknown format or options that it does not have, and what that format's function raises.
     """
     if to not in FORMATS:
         raise InputError(f"{to!r} is not a format to export to; choose one of {', '.join(FORMATS)}")
     found = FORMATS[to]
     target = Path(path) if path else Path(Path(model).stem + found.suffix)
-    if unknown := [name for name in options if name not in found.options]:
+    if unknown := [name for name in options if name not in (*found.options, *Sampling.__annotations__)]:
         those = f"it has {', '.join(found.options)}" if found.options else "it holds the network alone, in fp32"
         having = [name for name, other in FORMATS.items() if set(unknown) <= set(other.options)]
         raise InputError(

@@ -16,27 +16,27 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from fluorsr.errors import InputError, ModelError, import_extra
 from fluorsr.export.example import example_input, free_sizes
-from fluorsr.export.source import Source, open_source
+from fluorsr.export.source import Sampling, Source, open_source
 from fluorsr.models.torchscript import EXPORT_FILE, SPEC_FILE
 from fluorsr.models.weights import write_atomically
 
 OPSET = 18
 
 
-def export_onnx(model: str | Path, path: str | Path) -> None:
+def export_onnx(model: str | Path, path: str | Path, **sampling: Unpack[Sampling]) -> None:
     """Write the shipped model or weights file `model` as ONNX. The file appears whole or not at all.
 
     Raises what `fluorsr.load` raises, MissingDependencyError without the extra `onnx`, ModelError where the network
     cannot be written down as ONNX, StorageError where the disk refuses.
     """
-    write_atomically(Path(path), onnx_bytes(open_source(model)))
+    write_atomically(Path(path), onnx_bytes(open_source(model, **sampling)))
 
 
 def onnx_bytes(source: Source) -> bytes:

@@ -26,7 +26,7 @@ from fluorsr.export.aoti import AotiFile, is_aoti
 from fluorsr.export.bioimageio import ONNX, TORCHSCRIPT
 from fluorsr.export.onnx import OnnxFile
 from fluorsr.export.sim_program import RawFrames
-from fluorsr.export.source import Source, noise_fixed, open_source
+from fluorsr.export.source import Sampling, Source, noise_fixed, open_source
 from fluorsr.export.torch_export import load_torch
 from fluorsr.export.torchscript import PARITY, tiling
 from fluorsr.image import Image, PlaneIndex
@@ -140,7 +140,8 @@ def check(path: str | Path, model: str | Path | None = None, *, count: int = 20,
     if model is None:
         raise InputError(f"{path.name} does not say which model it was exported from; name it: fluorsr export MODEL")
     stripes = exported.notes.get(STRIPES)
-    source = open_source(model, Stripes.from_json(stripes) if stripes else None)
+    sampling = Sampling(steps=exported.notes.get("steps"), sampler=exported.notes.get("sampler"))
+    source = open_source(model, Stripes.from_json(stripes) if stripes else None, **sampling)
     if exported.notes.get("noise") == "fixed":
         source = noise_fixed(source)
     rng = np.random.default_rng(seed)

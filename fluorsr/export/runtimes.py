@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -36,9 +36,9 @@ from fluorsr.export.parity import (
     raw_frames,
 )
 from fluorsr.export.sim_program import RawFrames
-from fluorsr.export.source import TAKES, Source, open_source
-from fluorsr.export.torch_export import export_torch
-from fluorsr.export.torchscript import export_torchscript, tiling
+from fluorsr.export.source import TAKES, Sampling, Source, open_source
+from fluorsr.export.torch_export import torch_export_bytes
+from fluorsr.export.torchscript import tiling, torchscript_bytes
 from fluorsr.models.torchscript import TorchScriptFile
 from fluorsr.models.unet_sim import UNetSIM
 from fluorsr.models.weights import write_atomically
@@ -114,7 +114,14 @@ def _some_stripes(module: nn.Module) -> Stripes:
 
 
 def compare_runtimes(
-    model: str | Path, folder: Path, *, host: Path | None = None, count: int = 20, largest: int = LARGE, seed: int = 0
+    model: str | Path,
+    folder: Path,
+    *,
+    host: Path | None = None,
+    count: int = 20,
+    largest: int = LARGE,
+    seed: int = 0,
+    **sampling: Unpack[Sampling],
 ) -> dict[str, list[Comparison]]:
     """Export `model` into `folder` in every format and compare: runtime -> a comparison an image.
 
@@ -122,15 +129,15 @@ def compare_runtimes(
     count     images of random sizes up to `largest`, the first a single pixel and the second a single row
     Raises what exporting and opening raise.
     """
-    alone = source = open_source(model)
+    alone = source = open_source(model, **sampling)
     stripes = _some_stripes(alone.module) if TAKES in alone.notes else None
     if stripes:
         source = open_source(model, stripes)
     script, onnx, export = (folder / name for name in ("model.ts", "model.onnx", "model.pt2"))
-    export_torchscript(model, script, stripes=stripes)
+    write_atomically(script, torchscript_bytes(source, tile=None, precision="fp32", normalise="frame"))
     write_atomically(onnx, onnx_bytes(alone))
-    export_torch(model, export)
-    file = TorchScriptFile(script)
+    write_atomically(export, torch_export_bytes(alone))
+    file = TorchScriptFile(script, trust=True)
     program, tiles = file.module(), tiling(source.spec, file.notes["tile"])
     others = {"ONNX Runtime": open_onnx(onnx), "torch.export": open_torch_export(export)}
     networks = {name: _with(source, _Runtime(other.forward).eval()) for name, other in others.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from fluorsr.errors import InputError
 from fluorsr.export.sim_program import Orders, RawFrames
 from fluorsr.models.load import load_module
 from fluorsr.models.sim_network import inner_spec, known_waves
+from fluorsr.models.sr3 import SR3
 from fluorsr.models.torchscript import STRIPES
 from fluorsr.models.unet_sim import UNetSIM
 from fluorsr.restorer import RestorerSpec
@@ -32,15 +33,27 @@ class Source:
     notes: dict[str, Any]
 
 
-def open_source(model: str | Path, stripes: str | Path | Stripes | None = None) -> Source:
+class Sampling(TypedDict, total=False):
+    """How a diffusion model draws its samples, which becomes part of an export; by default as the model says.
+
+    steps     network evaluations;  sampler  ddpm, ddim or dpm_solver_pp_2m
+    """
+
+    steps: int | None
+    sampler: str | None
+
+
+def open_source(model: str | Path, stripes: str | Path | Stripes | None = None, **sampling: Unpack[Sampling]) -> Source:
     """Open the shipped model or weights file `model`. Raises as `fluorsr.load`, InputError for stripes that do not fit.
 
     Of a SIM network that is given orders and `stripes` (a file of `fluorsr info --save-stripes`) the module is a
     RawFrames of that microscope. Without them it is the network alone, which measures no stripes: `frames` of its spec
     are the images that it takes, and TAKES in the notes says what they are.
     """
-    module, spec = load_module(model)
+    module, spec = load_module(model, **sampling)
     notes: dict[str, Any] = {"fluorsr": importlib.metadata.version("fluorsr"), "model": str(model)}
+    if isinstance(module, SR3):
+        notes |= {"steps": module.config.steps, "sampler": module.config.sampler}
     of_orders = isinstance(module, UNetSIM) and module.config.periods_um is not None
     if stripes is None:
         if isinstance(module, UNetSIM) and of_orders:

@@ -10,31 +10,35 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch.export import ExportedProgram
 
 from fluorsr.errors import InputError, ModelError
 from fluorsr.export.example import example_input, free_sizes
-from fluorsr.export.source import Source, open_source
+from fluorsr.export.source import Sampling, Source, open_source
 from fluorsr.models.torchscript import EXPORT_FILE, SPEC_FILE
 from fluorsr.models.weights import write_atomically
 
 
-def export_torch(model: str | Path, path: str | Path) -> None:
+def export_torch(model: str | Path, path: str | Path, **sampling: Unpack[Sampling]) -> None:
     """Write the shipped model or weights file `model` as .pt2. The file appears whole or not at all.
 
     Raises what `fluorsr.load` raises, ModelError where the network cannot be recorded, StorageError where the disk
     refuses.
     """
-    source = open_source(model)
+    write_atomically(Path(path), torch_export_bytes(open_source(model, **sampling)))
+
+
+def torch_export_bytes(source: Source) -> bytes:
+    """The package's content. Raises ModelError where the network cannot be recorded."""
     program = record(source)
     archive = io.BytesIO()
     notes = source.notes | {"precision": "fp32"}
     texts = {SPEC_FILE: json.dumps(source.spec.to_json()), EXPORT_FILE: json.dumps(notes)}
     torch.export.save(program, archive, extra_files=texts)
-    write_atomically(Path(path), archive.getvalue())
+    return archive.getvalue()
 
 
 def record(source: Source) -> ExportedProgram:

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 from pathlib import Path
+from typing import Unpack
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from fluorsr.errors import InputError, ModelError
 from fluorsr.export.operators import newer_than_2_0
 from fluorsr.export.program import RUNNING_FRAMES, Options, Program
 from fluorsr.export.sim_program import RawFrames, SimProgram
-from fluorsr.export.source import Source, check_raw, open_source
+from fluorsr.export.source import Sampling, Source, check_raw, open_source
 from fluorsr.models.network import DTYPES, channels_last, prepare
 from fluorsr.models.precision import filaments
 from fluorsr.models.torchscript import EXPORT_FILE, SPEC_FILE, freeze, quiet_jit, script
@@ -44,6 +45,7 @@ def export_torchscript(
     normalise: str = "frame",
     stripes: str | Path | Stripes | None = None,
     orders: bool = False,
+    **sampling: Unpack[Sampling],
 ) -> None:
     """Write the shipped model or weights file `model` as TorchScript. The file appears whole or not at all.
 
@@ -60,7 +62,7 @@ def export_torchscript(
     Raises NotFoundError and ModelError as `fluorsr.load` does, InputError for options that do not fit, ModelError where
     the program differs from the model or needs operators that LibTorch 2.0 lacks, StorageError where the disk refuses.
     """
-    source = open_source(model, stripes)
+    source = open_source(model, stripes, **sampling)
     check_raw(source, orders=orders)
     content = torchscript_bytes(source, tile=tile, precision=precision, normalise=normalise)
     write_atomically(Path(path), content)

@@ -158,13 +158,22 @@ def _refuse_options(name: str, options: dict[str, Any] | None, known: str = "") 
         )
 
 
-def load_module(model: str | Path) -> tuple[nn.Module, RestorerSpec]:
+def load_module(
+    model: str | Path, *, steps: int | None = None, sampler: str | None = None
+) -> tuple[nn.Module, RestorerSpec]:
     """The bare network of a shipped model or weights file, on the CPU in float32 and evaluation mode, and its spec.
 
+    steps, sampler   of a diffusion model, as `load` takes them; they become its configuration's
     Raises as `load`; ModelError also for TorchScript, which is a program already.
     """
     module, weights = _build(locate(model))
-    return module.eval().requires_grad_(False), weights.spec
+    module, spec = module.eval().requires_grad_(False), weights.spec
+    if isinstance(module, SR3):
+        steps, sampler, spec = _sampling(module, spec, steps, sampler)
+        module.config = module.config.model_copy(update={"steps": steps, "sampler": sampler})
+    else:
+        _refuse_steps(weights, steps, sampler)
+    return module, spec
 
 
 def find_device(device: str) -> torch.device:
@@ -243,8 +252,7 @@ def _load_weights(
     if isinstance(module, SR3):
         return _load_sampling(module, weights, device, precision, steps, sampler)
     spec = weights.spec
-    if steps is not None or sampler is not None:
-        raise InputError(f"{spec.name} is a {weights.architecture}: it restores in one step; {NO_STEPS}")
+    _refuse_steps(weights, steps, sampler)
     if isinstance(module, UNetSIM) and module.config.periods_um:
         return _load_sim(module, weights, device, precision, settled(options), pixel_size_um)
 
@@ -279,16 +287,26 @@ def _load_openvino(
     return replace(loaded, engine="openvino")
 
 
-def _load_sampling(
-    module: SR3, weights: Weights, device: torch.device, precision: str, steps: int | None, sampler: str | None
-) -> LoadedModel:
+def _refuse_steps(weights: Weights, steps: int | None, sampler: str | None) -> None:
+    if steps is not None or sampler is not None:
+        raise InputError(f"{weights.spec.name} is a {weights.architecture}: it restores in one step; {NO_STEPS}")
+
+
+def _sampling(module: SR3, spec: RestorerSpec, steps: int | None, sampler: str | None) -> tuple[int, str, RestorerSpec]:
+    """Steps and sampler, the model's own where None, and the spec of a sample that so many evaluations draw."""
     steps, sampler = module.config.steps if steps is None else steps, sampler or module.config.sampler
     levels(module.schedule, steps)
     find_sampler(sampler)
-    spec = weights.spec
     if steps != module.config.steps:
         found = measure_module(module.eval(), steps)
         spec = replace(spec, halo=found.halo, exact=found.exact)
+    return steps, sampler, spec
+
+
+def _load_sampling(
+    module: SR3, weights: Weights, device: torch.device, precision: str, steps: int | None, sampler: str | None
+) -> LoadedModel:
+    steps, sampler, spec = _sampling(module, weights.spec, steps, sampler)
 
     def network(kind: str) -> Network:
         prepared = prepare(copy.deepcopy(module), device=device, precision=kind)

@@ -66,7 +66,7 @@ def test_a_forward_that_tracing_does_not_keep(tmp_path, monkeypatch):
         def forward(self, x: Tensor) -> Tensor:
             return x * x.shape[0] if int(x.shape[0]) > 1 else x
 
-    monkeypatch.setattr(source, "load_module", lambda _: (ByValue().eval(), RestorerSpec("x")))
+    monkeypatch.setattr(source, "load_module", lambda _, **__: (ByValue().eval(), RestorerSpec("x")))
     message = r"differs from the model by .* tracing does not keep"
     with pytest.warns(torch.jit.TracerWarning), pytest.raises(ModelError, match=message):
         export_torchscript("x", tmp_path / "x.ts")
