@@ -15,7 +15,10 @@ LIBRARY = Path(__file__).parents[2] / "build/host/libfluorsr_host.so"
 pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
 
 
-@pytest.mark.parametrize("name", zoo())
+NAMES = [pytest.param(name, marks=pytest.mark.slow if describe(name).spec.stochastic else ()) for name in zoo()]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_all_runtimes_agree_with_python(name, tmp_path):
     """A diffusion model with two evaluations: ten, with their halo of 140 pixels, would take minutes."""
     host = LIBRARY if LIBRARY.is_file() else None  # built by tools/host.sh

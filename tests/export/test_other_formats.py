@@ -26,26 +26,23 @@ def test_every_architecture_agrees_with_python(architecture, to, make_weights, t
 
 @pytest.mark.parametrize("to", ["torchscript", "onnx", "torch-export"])
 def test_a_diffusion_models_steps_and_sampler_become_part_of_the_file(to, make_weights, tmp_path):
-    weights, own, other = make_weights("sr3"), tmp_path / "own", tmp_path / f"model{FORMATS[to].suffix}"
-    export_model(weights, to, own.with_suffix(other.suffix))
-    result = CliRunner().invoke(
-        app, ["export", str(weights), "--to", to, "--out", str(other), "--steps", "1", "--sampler", "ddim"]
-    )
+    weights, path = make_weights("sr3"), tmp_path / f"model{FORMATS[to].suffix}"
+    options = ["--out", str(path), "--steps", "1", "--sampler", "ddim"]
+    result = CliRunner().invoke(app, ["export", str(weights), "--to", to, *options])
     assert result.exit_code == 0, result.output
-    assert check(other, count=3).holds
-    notes = OPENERS[other.suffix](other).notes
-    assert (notes["steps"], notes["sampler"]) == (1, "ddim")
-    assert OPENERS[other.suffix](own.with_suffix(other.suffix)).notes["steps"] == 2
-    tiles, place = torch.rand(1, 1, 32, 32), torch.zeros(1, 2, dtype=torch.int64)
-    made = [OPENERS[other.suffix](path).forward(tiles, place, 0) for path in (own.with_suffix(other.suffix), other)]
-    assert float((made[0] - made[1]).abs().max()) > 1e-3
-    assert open_source(weights, steps=1).spec.halo < open_source(weights).spec.halo
+    assert check(path, count=3).holds
+    exported, own = OPENERS[path.suffix](path), open_source(weights)
+    assert (exported.notes["steps"], exported.notes["sampler"]) == (1, "ddim")
+    assert own.notes["steps"] == 2
+    sample = torch.rand(1, 1, 32, 32), torch.zeros(1, 2, dtype=torch.int64), 0
+    assert float((exported.forward(*sample) - own.module(*sample)).abs().max()) > 1e-3
+    assert open_source(weights, steps=1).spec.halo < own.spec.halo
     with pytest.raises(InputError, match=r"edsr is a edsr: it restores in one step; leave out --steps and --sampler"):
-        export_model(make_weights("edsr"), to, other, steps=4)
+        export_model(make_weights("edsr"), to, path, steps=4)
     with pytest.raises(InputError, match="steps is 0; this model samples in 1 to 2000 steps"):
-        export_model(weights, to, other, steps=0)
+        export_model(weights, to, path, steps=0)
     with pytest.raises(InputError, match="sampler 'euler' is not one of ddpm, ddim"):
-        export_model(weights, to, other, sampler="euler")
+        export_model(weights, to, path, sampler="euler")
 
 
 def test_what_does_not_fit(make_weights, tmp_path):
