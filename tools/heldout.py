@@ -33,6 +33,7 @@ from fluorsr.metrics.spectrum import power_kept
 from fluorsr.models.allocator import tune_allocator
 from fluorsr.models.architectures import build
 from fluorsr.models.load import LoadedModel, load
+from fluorsr.models.noise import seed_of
 from fluorsr.models.weights import read_weights, save_weights
 from fluorsr.models.zoo_index import find
 from fluorsr.restorer import Restorer, RestorerSpec
@@ -69,7 +70,7 @@ class Samples:
 
     def restore(self, tiles: Tensor, origin: Tensor, seed: int) -> Tensor:
         """See fluorsr.restorer.Restorer."""
-        return torch.stack([self.model.restore(tiles, origin, seed + n) for n in range(self.count)]).mean(0)
+        return torch.stack([self.model.restore(tiles, origin, seed_of(seed, n)) for n in range(self.count)]).mean(0)
 
 
 def methods(models: list[str], precision: str) -> dict[str, Restorer]:

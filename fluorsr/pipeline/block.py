@@ -1,7 +1,11 @@
 """One block of a run: its pixels and, where samples are drawn, their mean and how far they differ.
 
-Samples are drawn one after the other and only their running mean and squares are kept (Welford 1962), so a thousand
-take the memory of two. Everything is done pixel by pixel, so neither block nor worker changes a bit.
+Samples are drawn in pairs of mirrored noise (fluorsr.models.noise), one after the other, and only their running mean
+and squares are kept (Welford 1962), so a thousand take the memory of two. Everything is done pixel by pixel, so neither
+block nor worker changes a bit.
+
+Their variance is the sum of squares over N, not N - 1: what of a sample is odd in the noise cancels in the mean, which
+costs no degree of freedom. Of a true variance V(odd) + V(even) it finds V(odd) + (1 - 2 / N) V(even), for even N.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluorsr.image import Image, PlaneIndex
+from fluorsr.models.noise import seed_of
 from fluorsr.normalize import Normalization
 from fluorsr.pipeline.empty import Empty
 from fluorsr.pipeline.measure import Facts, restorer_of
@@ -59,11 +64,11 @@ class Maker:
         squares: NDArray[Any] = np.zeros(())
         with np.errstate(invalid="ignore"):  # what a model made infinite is counted
             for count in range(1, 1 + self.plan.samples):
-                found = self._restore(block, image, restorer, pool, self.seed + count - 1, "float32")
+                found = self._restore(block, image, restorer, pool, seed_of(self.seed, count - 1), "float32")
                 difference = found.pixels - mean
                 mean = mean + difference / count
                 squares = squares + difference * (found.pixels - mean)
-            deviation = np.sqrt(squares / (count - 1)).astype(np.float32)
+            deviation = np.sqrt(squares / count).astype(np.float32)
         pixels, saturated = _rounded(mean, dtype)
         diverged = int(mean.size - np.count_nonzero(np.isfinite(mean)))
         return Made((pixels, deviation), replace(found, pixels=pixels, saturated=saturated, diverged=diverged))

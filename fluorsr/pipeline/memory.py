@@ -98,7 +98,8 @@ def restore(
 ) -> Image | Samples:
     """Restore an Image, or an array [y, x], [z, y, x], [c, z, y, x] or [t, c, z, y, x], in memory.
 
-    samples   how many images to draw from a stochastic model, with seeds from `seed` on: their mean and deviation
+    samples   how many images to draw from a stochastic model, in pairs of mirrored noise from `seed` on: their mean and
+              deviation
 
     Returns an Image whose data is a numpy array in canonical axis order, or Samples of two. The other options mean what
     they mean in `fluorsr.infer`. Raises InputError for arrays of other ranks, for samples of a model that gives the

@@ -288,5 +288,5 @@ def as_record(plan: Plan) -> dict[str, Any]:
         "z": list(chosen.z),
         "y": list(chosen.y),
         "x": list(chosen.x),
-        **({"samples": plan.samples} if plan.samples else {}),
+        **({"samples": plan.samples, "mirrored": True} if plan.samples else {}),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from fluorsr.errors import InputError
 from fluorsr.image import Image, PlaneIndex
 from fluorsr.models.load import LoadedModel
 from fluorsr.normalize import Normalization, fit
@@ -85,6 +86,8 @@ def prepare(
     watch: Watch = lambda *_: None,
 ) -> Prepared:
     """Decide what needs no more than a look at the image. Options and errors are those of `fluorsr.infer`."""
+    if samples is not None and seed < 0:
+        raise InputError(f"seed is {seed}; samples begin at a seed of 0 or more, whose mirrors those below 0 are")
     series, image = view_of(stored, model, frames_axis, frames, frame_order)
     on_gpu = isinstance(model, LoadedModel) and model.device != "cpu"
     plan = make_plan(

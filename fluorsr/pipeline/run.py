@@ -88,8 +88,9 @@ def infer(
     steps, sampler   of a diffusion model: network evaluations and how they are used; default the model's own
     options     of a classical method, where `model` names one (fluorsr.classical.registry); of a network of raw SIM
                 frames {"stripes": FILE}, as `fluorsr info --save-stripes` writes it: what it holds is recorded
-    samples     of a diffusion model, with seeds from `seed` on: the output is their mean, and its group `deviation`, an
-                image of its own, their standard deviation (float32, in the input's units)
+    samples     of a diffusion model, in pairs of mirrored noise from `seed` on (fluorsr.models.noise): the output is
+                their mean, and its group `deviation`, an image of its own, their standard deviation (float32, in the
+                input's units)
     tta         the mean over the eight symmetries of the square, at eight times the cost (fluorsr.models.symmetries)
     skip_empty  leave out tiles of background, which become flat: "auto", or the counts that no mean over 4 x 4 pixels
                 of such a tile is above (fluorsr.pipeline.empty). Default: every tile is restored

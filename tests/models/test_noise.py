@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from fluorsr.models.noise import gaussian, philox
+from fluorsr.models.noise import gaussian, philox, seed_of
 
 F = 0xFFFFFFFF
 
@@ -46,6 +46,12 @@ def test_seeds_draws_and_places_are_independent(other) -> None:
     a, b = field(), field(**other)
     assert abs(float((a * b).mean())) < 4 / 256  # of 65,536 independent products: 4 standard deviations
     assert abs(float((a.square() * b.square()).mean() - 1)) < 16 / 256
+
+
+def test_samples_come_in_mirrored_pairs() -> None:
+    assert [seed_of(5, n) for n in range(5)] == [5, -6, 6, -7, 7]
+    for seed in (0, 5, 2**40):
+        assert torch.equal(field(seed_of(seed, 1), draw=3), -field(seed, draw=3))
 
 
 def test_neighbours_are_independent() -> None:

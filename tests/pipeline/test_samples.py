@@ -12,9 +12,11 @@ import zarr
 
 import fluorsr
 from fluorsr.errors import InputError
+from fluorsr.models.noise import gaussian
 from fluorsr.models.reach import measure_module
 from fluorsr.models.sr3 import SR3, SR3Config
 from fluorsr.models.weights import save_weights
+from fluorsr.normalize import fit
 from fluorsr.pipeline.estimate import estimate
 from fluorsr.pipeline.summary import Progress
 from fluorsr.restorer import RestorerSpec
@@ -44,14 +46,44 @@ def model(tmp_path_factory) -> str:
 
 
 def test_samples_give_their_mean_and_deviation(model) -> None:
-    singles = [fluorsr.restore(IMAGE, model, seed=5 + n, dtype="float32", **USUAL).data for n in range(3)]
+    singles = [fluorsr.restore(IMAGE, model, seed=seed, dtype="float32", **USUAL).data for seed in (5, -6, 6)]
     found = fluorsr.restore(IMAGE, model, samples=3, seed=5, **USUAL)
     assert found.mean.data.dtype == np.uint16
     np.testing.assert_allclose(found.mean.data, np.clip(np.mean(singles, axis=0), 0, 65535), atol=0.51)
     assert found.deviation.data.dtype == np.float32
-    np.testing.assert_allclose(found.deviation.data, np.std(singles, axis=0, ddof=1), rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(found.deviation.data, np.std(singles, axis=0), rtol=1e-3, atol=1e-2)
     assert float(found.deviation.data.mean()) > 1
     assert found.mean.shape == found.deviation.shape == (120, 140)
+
+
+class Drawn:
+    """Samples odd * n + even * (n^2 - 1) of noise n: of mean 0 and variance odd^2 + 2 even^2, in every pixel."""
+
+    spec = RestorerSpec("drawn", stochastic=True)
+
+    def __init__(self, odd: float, even: float) -> None:
+        self.odd, self.even = odd, even
+
+    def restore(self, tiles: torch.Tensor, origin: torch.Tensor, seed: int) -> torch.Tensor:
+        noise = gaussian(seed, 0, origin, *tiles.shape[2:])
+        return self.odd * noise + self.even * (noise.square() - 1)
+
+
+@pytest.mark.parametrize("samples", [2, 4, 5, 8])
+@pytest.mark.parametrize(("odd", "even"), [(1.0, 0.0), (1.0, 0.3), (0.5, 0.5)])
+def test_mirrored_samples_of_known_distribution(odd: float, even: float, samples: int) -> None:
+    """Mean and variance in closed form; independent samples' mean has the error (odd^2 + 2 even^2) / samples."""
+    image = np.linspace(0, 1, 200 * 200, dtype=np.float32).reshape(200, 200)
+    scale = fit(fluorsr.Image(image, "yx"))
+    found = fluorsr.restore(image, Drawn(odd, even), samples=samples, dtype="float32")
+    mean = (found.mean.data - scale.low) / (scale.high - scale.low)
+    variance = (found.deviation.data / (scale.high - scale.low)) ** 2
+    left = (samples % 2) / samples**2  # of the odd part: the sample that has no mirror
+    doubled = (2 * samples - samples % 2) / samples**2
+    error = left * odd**2 + doubled * 2 * even**2
+    assert float(np.square(mean).mean()) == pytest.approx(error, rel=0.06, abs=1e-9)
+    expected = (1 - left) * odd**2 + (1 - doubled) * 2 * even**2
+    assert float(variance.mean()) == pytest.approx(expected, rel=0.06)
 
 
 def test_a_sample_does_not_depend_on_its_tiles(model) -> None:
@@ -80,6 +112,8 @@ def test_samples_of_what_does_not_vary_are_refused(model) -> None:
         fluorsr.restore(IMAGE, samples=2, **USUAL)
     with pytest.raises(InputError, match="samples is 1; a deviation takes at least 2"):
         fluorsr.restore(IMAGE, model, samples=1, **USUAL)
+    with pytest.raises(InputError, match="seed is -1; samples begin at a seed of 0 or more"):
+        fluorsr.restore(IMAGE, model, samples=2, seed=-1, **USUAL)
     with pytest.raises(InputError, match="it restores in one step; leave out --steps and --sampler"):
         fluorsr.restore(IMAGE, steps=4, **USUAL)
 
@@ -123,6 +157,12 @@ def test_interrupted_samples_are_resumed_and_damage_to_either_image_is_mended(mo
         fluorsr.infer(plane, out, progress=stop, **options)
     with pytest.raises(InputError, match="samples: was 2, now 4"):
         fluorsr.infer(plane, out, resume=True, **{**options, "samples": 4})
+    record = out / "fluorsr" / "zarr.json"
+    text = record.read_text()
+    record.write_text(text.replace('"mirrored"', '"other"'))  # as of a version that drew independent samples
+    with pytest.raises(InputError, match="mirrored: was None, now True"):
+        fluorsr.infer(plane, out, resume=True, **options)
+    record.write_text(text)
     fluorsr.infer(plane, out, resume=True, **options)
     assert contents(out) == undisturbed
     for name in ("0/c/0/3", "deviation/0/c/0/4", "deviation/1/c/0/1"):
