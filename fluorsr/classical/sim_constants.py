@@ -27,8 +27,17 @@ SMALLEST = 32
 FEWEST = 60.0
 """Frequencies in which the wide-field image must show the specimen: noise alone passes for it in some dozen."""
 
+LIKENESS = math.radians(4)
+"""What a specimen's chance likeness to itself, a pattern's vector away, adds to the error of a single frame's phase."""
+LEAST_LEFT = 1e-3
+"""Error, at least, of what an order has left in another: without noise it would outweigh all else beyond rounding."""
+DRIFT_UM = 0.005
+"""Standard deviation of where the specimen stands in a frame, before anything is measured."""
+
 # of the measurement (fluorsr.classical.sim_parameters)
-ROUNDS = 8
+ROUNDS = 4
+STEADY = 2
+"""After so many of them the frames are put back by the specimen's drift."""
 ZOOM = (0.12, 0.03, 0.008, 0.002, 0.0005)
 """Steps of the refinement of a vector, in frequency steps of the field: five of the first, to stay at the peak."""
 

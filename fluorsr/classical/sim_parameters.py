@@ -7,7 +7,8 @@
     3  each frame as a weighted sum of the orders that the wide-field image predicts
            D_n = a_n0 H S + sum_m Re(a_nm H (S exp(2 pi i m p.r)))
        whose a_nm are its phases, its brightness and the modulation; linear, so each frame's phase is measured alone
-    4  orders taken apart with these phases, and 2 and 3 again
+    4  orders taken apart with these phases, and 2 and 3 again, each frame put back by the specimen's drift; the steps
+       from what wrong ones leave of the other orders in order 0, which is the same at all angles
 
 The sums are in fluorsr.classical.sim_scene, the search for the peak of 2 in fluorsr.classical.sim_search.
 """
@@ -193,11 +194,12 @@ def measure_rounds(scene: Scene, rough: Tensor, rounds: int, *, known: bool) -> 
     light = torch.ones_like(orders_rad[..., 0])
     measured: Phases | None = None
     places: list[Place] = []
-    for _ in range(rounds):
+    moved = torch.zeros([scene.angles, scene.phases, 2], dtype=torch.float64, device=waves.device)
+    for number in range(rounds):
         if measured is not None:
             orders_rad, light = orders_of(measured.phase_rad, measured.offset_rad), measured.light
             if not told_apart(orders_rad, light):
-                return waves, measured, False
+                return waves, _stood(measured, waves, moved), False
         unmix = unmixing(orders_rad, light)
         if measured is not None:
             scene.look(torch.einsum("an,anyx->ayx", unmix[:, 0].real, scene.frames))
@@ -207,9 +209,26 @@ def measure_rounds(scene: Scene, rough: Tensor, rounds: int, *, known: bool) -> 
             waves = torch.stack([_refine(products[a], rough[a], scene) for a in range(len(rough))])
         if len(places) == 0 or not known:
             places = [scene.place(a, waves[a]) for a in range(len(waves))]
-        measured = _measure(scene, places, unmix, measured)
+        measured, drift = _measure(scene, places, unmix, measured)
+        if number + 1 == usual.STEADY and rounds > usual.STEADY:
+            scene.move(drift)
+            moved = drift
+            places.clear()
     assert measured is not None
-    return waves, measured, True
+    return waves, _stood(measured, waves, moved), True
+
+
+def _stood(measured: Phases, waves: Tensor, drift: Tensor) -> Phases:
+    """Phases where the camera stands, of frames that were put back by drift [A, N, 2]."""
+    turned = 2 * math.pi * (drift * waves[:, None]).sum(-1)
+    return Phases(
+        measured.phase_rad - turned,
+        measured.offset_rad,
+        measured.modulation,
+        measured.light,
+        measured.clarity,
+        measured.phase_error_rad,
+    )
 
 
 def _scene(frames: Tensor, optics: SimOptics, orders: int) -> Scene:
@@ -254,16 +273,22 @@ def reach_per_um(optics: SimOptics, orders: int, period_um: tuple[float, float] 
     return LONGEST * optics.cutoff_per_um / orders, min(SHORTEST * optics.cutoff_per_um, nyquist) / orders
 
 
-def _measure(scene: Scene, places: list[Place], unmix: Tensor, before: Phases | None) -> Phases:
-    """Step 3, of orders that lie at those places, with what takes them apart: [A, M + 1, N]."""
+def _measure(scene: Scene, places: list[Place], unmix: Tensor, before: Phases | None) -> tuple[Phases, Tensor]:
+    """Step 3, of orders that lie at those places, with what takes them apart [A, M + 1, N]; and drift [A, N, 2]."""
     found: list[Phases] = []
+    drifts: list[Tensor] = []
     for a in range(len(places)):
         theta: Tensor | None = None
         if before is not None:
             theta = orders_of(before.phase_rad, before.offset_rad)[a]
-        light, orders, variance = scene.weights(places[a], unmix[a], theta)
-        found.append(phases_of(light, orders, variance, even=True))
-    return all_angles(found)
+        light, orders, variance, drift = scene.weights(places[a], unmix[a], theta)
+        phases = phases_of(light, orders, variance, even=True)
+        if before is not None and theta is not None:
+            left, covariance = scene.left(a, places[a], unmix[a])
+            phases = _finer(phases, orders, theta, before.light[a], left, covariance)
+        found.append(phases)
+        drifts.append(drift)
+    return all_angles(found), torch.stack(drifts)
 
 
 def all_angles(found: list[Phases]) -> Phases:
@@ -301,11 +326,39 @@ def phases_of(light: Tensor, orders: Tensor, variance: Tensor, *, even: bool) ->
         correction = (m * sureness * wrong).sum(1) - (step - nominal[:, 0]) * sure
         step = step + correction / known
         base = torch.angle((orders * torch.exp(-1j * m * step[:, None])).sum(0))
+    return _phases_at(light, orders, step, 1 / torch.sqrt(known))
+
+
+def _finer(rough: Phases, orders: Tensor, theta: Tensor, light: Tensor, left: Tensor, covariance: Tensor) -> Phases:
+    """Phases by what is `left` of the orders in order 0, taken apart with theta [N, M] and light [N].
+
+    Steps that are off by d_n leave of order m in order 0, whose weights are w_n:
+        sum_n w_n light_n i m d_n exp(i theta_nm)
+    """
+    weights = unmixing(theta, light)[0] * light
+    rows: list[Tensor] = []
+    for m in range(1, theta.shape[1] + 1):
+        row = 1j * m * weights * torch.exp(1j * theta[:, m - 1])
+        rows += [row.real, row.imag]
+    leaving = torch.stack(rows)
+    least = usual.LEAST_LEFT**2 * torch.eye(len(left), dtype=torch.float64, device=left.device)
+    sureness = torch.linalg.inv_ex(covariance + least)[0]
+    known = torch.diag(1 / (rough.phase_error_rad**2 + usual.LIKENESS**2))
+    off = torch.angle(torch.exp(1j * (rough.phase_rad - theta[:, 0])))
+    inverse = torch.linalg.inv_ex(leaving.T @ sureness @ leaving + known)[0]
+    off = inverse @ (leaving.T @ sureness @ left + known @ off)
+    return _phases_at(rough.light, orders, theta[:, 0] + off, torch.sqrt(inverse.diagonal()))
+
+
+def _phases_at(light: Tensor, orders: Tensor, step: Tensor, error: Tensor) -> Phases:
+    """What is measured of one angle, where its phase steps [N] are known to their `error` [N]."""
+    m = torch.arange(1, orders.shape[1] + 1, dtype=torch.float64, device=orders.device)
+    base = torch.angle((orders * torch.exp(-1j * m * step[:, None])).sum(0))
     modulation = 2 * (orders * torch.exp(-1j * (m * step[:, None] + base))).real.mean(0) / (2 * light.mean())
     phase = step + base[0]
     contrast = torch.where(light > 0, orders.abs().sum(1) / light, torch.zeros_like(light))
     clarity = contrast / contrast.median().clamp(min=usual.TINY)
-    return Phases(phase, base - m * base[0], modulation.clamp(0, 2), light, clarity, 1 / torch.sqrt(known))
+    return Phases(phase, base - m * base[0], modulation.clamp(0, 2), light, clarity, error)
 
 
 def _refine(product: Tensor, wave: Tensor, scene: Scene) -> Tensor:

@@ -7,6 +7,7 @@ TorchScript, as exported programs measure with it.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -61,19 +62,21 @@ class Scene:
         self._lens = lens
         self.passes = self.transfer > usual.LEAST_TRANSFER
         self.window = edge_window(self.shape, device=frames.device)
-        self.frames = frames.double() - float(frames.double().mean())
+        # Each frame's own level: what is even in all would be taken for structure where they differ in brightness.
+        level = (frames.double() * self.window).mean((-2, -1), keepdim=True) / self.window.mean()
+        self.frames = frames.double() - level
         self.spectra = torch.fft.fft2(self.frames * self.window)
-        spectra = self._looked(self.frames.mean(1))
-        self.wide = spectra.mean(0)
-        self._power = Spectrum(spectra, self.frequency)
+        self.wides = self._looked(self.frames.mean(1))
+        self.wide = self.wides.mean(0)
+        self._power = Spectrum(self.wides, self.frequency)
         self.specimen = self._specimen(self.frames.mean(1))
         self.even = self._even()
 
     def look(self, wide: Tensor) -> None:
         """Take the specimen from wide-field images [A, Y, X], one from each angle: they differ in noise only."""
-        spectra = self._looked(wide)
-        self.wide = spectra.mean(0)
-        self._power = Spectrum(spectra, self.frequency)
+        self.wides = self._looked(wide)
+        self.wide = self.wides.mean(0)
+        self._power = Spectrum(self.wides, self.frequency)
         self.specimen = self._specimen(wide)
         self.even = self._even()
 
@@ -83,7 +86,7 @@ class Scene:
 
     def _specimen(self, wide: Tensor) -> Tensor:
         """Its spectrum."""
-        trusted = self._power.spread(self._power.share) * self.passes / self.transfer.clamp(min=usual.LEAST_TRANSFER)
+        trusted = self.trust(self.frequency) / self.transfer.clamp(min=usual.LEAST_TRANSFER)
         # Unwindowed, so that the edges' own light stands in for what lies beyond them; the window comes after.
         specimen: Tensor = torch.fft.fft2(wide.mean(0)) * trusted
         return specimen
@@ -121,6 +124,13 @@ class Scene:
         """Whether the wide-field image shows next to nothing but noise."""
         return float(self.trust(self.frequency).sum()) < usual.FEWEST
 
+    def move(self, drift_um: Tensor) -> None:
+        """Put the frames back by drift [A, N, 2] (y, x) of the specimen."""
+        drift = drift_um[..., None, None]
+        back = torch.exp(2j * math.pi * (self.fy * drift[..., 0, :, :] + self.fx * drift[..., 1, :, :]))
+        self.frames = torch.fft.ifft2(torch.fft.fft2(self.frames) * back).real
+        self.spectra = self.spectra * back
+
     def products(self, separated: Tensor, waves: Tensor) -> Tensor:
         """conj(M_m) C_m at each pixel, whose Fourier transform is highest at m p: [A, M, Y, X].
 
@@ -132,8 +142,10 @@ class Scene:
             for m in range(1, self.orders + 1):
                 wave = m * waves[a]
                 distance = self._distance(wave)
-                weight = self.transfer * attenuation(distance, 1.0, usual.NOTCH_PER_UM) * self.trust(distance)
-                weight = weight * attenuation(self.frequency, 1.0, usual.NOTCH_PER_UM)
+                # Both orders' transfers alike: where they differ, light out of focus is not the same in both.
+                weight = torch.sqrt(transfer(self._lens, distance) * self.transfer) * self.trust(distance) * self.passes
+                for each in (distance, self.frequency):
+                    weight = weight * attenuation(each, 1.0, usual.NOTCH_PER_UM)
                 wanted = torch.fft.ifft2(self._striped(wave) * weight)
                 seen = torch.fft.ifft2(separated[a, m] * weight)
                 found.append(wanted.conj() * seen * carrier(wave, self.shape, self.pixel_um))
@@ -148,7 +160,8 @@ class Scene:
         """Which ring of `Spectrum` they lie in, and whether the frames hold anything there: [...] of the same shape."""
         ring, last = torch.round(frequency / self._power.step).long(), len(self._power.share) - 1
         reached = (ring <= last) & (transfer(self._lens, frequency) > usual.LEAST_TRANSFER)
-        return ring.clamp(max=last), reached
+        # Frames come without their own level, so ring 0 tells nothing: its neighbour speaks for it.
+        return ring.clamp(1, last), reached
 
     def _distance(self, wave: Tensor) -> Tensor:
         return torch.hypot(self.fy - wave[0], self.fx - wave[1])
@@ -160,8 +173,8 @@ class Scene:
         spectrum: Tensor = torch.fft.fft2(image * self.window)
         return spectrum
 
-    def weights(self, place: Place, unmix: Tensor, theta: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """a_nm of one angle's frames: brightness [N], orders [N, M] complex, their variance [N, M].
+    def weights(self, place: Place, unmix: Tensor, theta: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """a_nm of one angle's frames: brightness [N], orders [N, M] complex, their variance [N, M]; drift [N, 2] in um.
 
         unmix   [M + 1, N] of the frames in each order
         theta   [N, M] phases of the last round: what the orders hold beyond the wide-field image's reach is taken
@@ -173,7 +186,7 @@ class Scene:
         plus, minus = striped.index_select(1, some), striped.index_select(1, place.opposite).conj()
         waves = torch.stack([(plus + minus) / 2, 1j * (plus - minus) / 2], 1).flatten(0, 1)
         even = self.even.flatten().index_select(0, some)[None]
-        basis = torch.view_as_real(torch.cat([even, waves]) * root).flatten(1)
+        basis = torch.view_as_real(torch.cat([even, waves, self._slopes(some) * even]) * root).flatten(1)
         seen = place.seen
         if theta is not None:
             # and orders -m of real frames have the conjugate weights
@@ -181,14 +194,47 @@ class Scene:
             beyond = both * (1 - self._power.share[place.ring] * place.reached)
             seen = seen - torch.exp(1j * torch.stack([theta, -theta], 2).flatten(1)) @ beyond
         given = torch.view_as_real(seen * root).flatten(1)
-        normal = basis @ basis.T
-        a = torch.linalg.solve_ex(normal, basis @ given.T)[0].T
         # What was taken off holds noise too, so what is left may understate it.
-        level = self._power.spread(self._power.noise).flatten()[some]
-        noise = self.phases * float((level * place.weight).mean()) / 2
+        noise = self.phases * self._noise(place)
+        normal = basis @ basis.T
+        normal[-2:, -2:] += noise / usual.DRIFT_UM**2 * torch.eye(2, dtype=torch.float64, device=basis.device)
+        a = torch.linalg.solve_ex(normal, basis @ given.T)[0].T
         rest = ((given - a @ basis) ** 2).mean(1).clamp(min=noise)
-        covariance = torch.linalg.inv_ex(normal)[0].diagonal()[1::2]
-        return a[:, 0], torch.complex(a[:, 1::2], a[:, 2::2]), covariance * rest[:, None]
+        covariance = torch.linalg.inv_ex(normal)[0].diagonal()[1:-2:2]
+        light, drift = a[:, 0], a[:, -2:] / a[:, :1].clamp(min=usual.TINY)
+        return light, torch.complex(a[:, 1:-2:2], a[:, 2:-2:2]), covariance * rest[:, None], drift
+
+    def left(self, a: int, place: Place, unmix: Tensor) -> tuple[Tensor, Tensor]:
+        """What wrong steps leave of orders 1 .. M in order 0 of angle a: [2 M], and its covariance [2 M, 2 M].
+
+        Real and imaginary share of each. All angles have the same order 0, so what one's differs by is noise, drift and
+        this: neither lens nor specimen has to be known.
+        """
+        some, root = place.some, torch.sqrt(place.weight)
+        own = self.wides[a].flatten()[some]
+        others = (self.wides.sum(0).flatten()[some] - own) / (self.angles - 1)
+        plus, minus = unmix[1:] @ place.seen, unmix[1:].conj() @ place.seen
+        waves = torch.stack([plus + minus, 1j * (plus - minus)], 1).flatten(0, 1)
+        same = torch.cat([others[None], self._slopes(some) * others])
+        basis = torch.view_as_real(torch.cat([same, waves]) * root).flatten(1)
+        # where little passes there is noise
+        passed = self.transfer.flatten()[some]
+        sieve = torch.view_as_real(torch.cat([same, waves * passed]) * root).flatten(1)
+        given = torch.view_as_real((own - others) * root).flatten()
+        inverse = torch.linalg.inv_ex(sieve @ basis.T)[0]
+        noise = self._noise(place) * self.angles / (self.angles - 1)
+        covariance = inverse @ (sieve @ sieve.T) @ inverse.T * noise
+        return (inverse @ (sieve @ given))[3:], covariance[3:, 3:]
+
+    def _slopes(self, some: Tensor) -> Tensor:
+        """What a specimen's spectrum is multiplied with for a drift of 1 um along y and x: [2, K]."""
+        f = torch.stack([self.fy.expand(self.shape), self.fx.expand(self.shape)]).flatten(1)
+        return -2j * math.pi * f.index_select(1, some)
+
+    def _noise(self, place: Place) -> float:
+        """Variance of either part of a wide-field image's weighted spectrum."""
+        level = self._power.spread(self._power.noise).flatten()[place.some]
+        return float((level * place.weight).mean()) / 2
 
 
 def check_series(frames: Tensor) -> None:
