@@ -13,6 +13,7 @@ from fluorsr.errors import InputError
 from fluorsr.export.formats import FORMATS, export_model
 from fluorsr.export.parity import Parity, check
 from fluorsr.export.source import TAKES, open_source
+from fluorsr.models.samplers import SAMPLERS
 
 Option = typer.Option
 
@@ -35,7 +36,7 @@ def export(
     ] = False,
     steps: Annotated[int | None, Option(help="Network evaluations of a diffusion model. Default the model's.")] = None,
     sampler: Annotated[
-        str | None, Option(help="Of a diffusion model: ddpm, ddim or dpm_solver_pp_2m. Default the model's.")
+        str | None, Option(help=f"Of a diffusion model: {', '.join(SAMPLERS)}. Default the model's.")
     ] = None,
     author: Annotated[list[str] | None, Option(help="Of a bioimage.io package; may be given more than once.")] = None,
     licence: Annotated[str | None, Option(help="Of a bioimage.io package: an SPDX name such as CC-BY-4.0.")] = None,

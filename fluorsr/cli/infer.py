@@ -15,6 +15,7 @@ import fluorsr.pipeline.run as library
 import fluorsr.pipeline.summary as told
 from fluorsr.cli.settings import parse_settings
 from fluorsr.errors import InputError
+from fluorsr.models.samplers import SAMPLERS
 from fluorsr.pipeline.cluster import read_slurm, slurm_script
 
 Text = typer.Option
@@ -40,7 +41,7 @@ def infer(
     ] = "torch",
     steps: Annotated[int | None, Text(help="Network evaluations of a diffusion model. Default the model's.")] = None,
     sampler: Annotated[
-        str | None, Text(help="Of a diffusion model: ddpm, ddim or dpm_solver_pp_2m. Default the model's.")
+        str | None, Text(help=f"Of a diffusion model: {', '.join(SAMPLERS)}. Default the model's.")
     ] = None,
     channels: Annotated[str | None, Text(help="Channel names or indices: `tubulin,2`. Default all.")] = None,
     z: Annotated[str | None, Text(help="Slices: `3`, `2:8` or `0,4:6`. Default all.")] = None,

@@ -36,7 +36,7 @@ class Source:
 class Sampling(TypedDict, total=False):
     """How a diffusion model draws its samples, which becomes part of an export; by default as the model says.
 
-    steps     network evaluations;  sampler  ddpm, ddim or dpm_solver_pp_2m
+    steps     network evaluations;  sampler  one of samplers.SAMPLERS
     """
 
     steps: int | None

@@ -88,7 +88,7 @@ def load(
 
     device     auto (CUDA where there is one), cpu, cuda or cuda:n
     precision  auto, fp32 or bf16; auto takes bf16 where the machine is fast in it and the result stays within 50 dB
-    steps, sampler   of a diffusion model: network evaluations, and ddpm, ddim or dpm_solver_pp_2m; default the model's
+    steps, sampler   of a diffusion model: network evaluations, and one of samplers.SAMPLERS; default the model's
     trust      run a TorchScript file though it is not on the user's trust list (fluorsr.models.trust)
     options    of a classical method (fluorsr.classical.registry); networks have none but those of raw SIM frames, which
                take `stripes`: a file of them, its content, or a fluorsr.classical.sim_stripes.Stripes

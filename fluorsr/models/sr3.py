@@ -67,7 +67,7 @@ class SR3Config(BaseModel):
     timesteps: int = Field(default=2000, ge=1, le=10_000)
     beta: tuple[float, float] = (1e-6, 1e-2)
     steps: int = Field(default=10, ge=1)
-    sampler: str = "dpm_solver_pp_2m"
+    sampler: str = "sde_dpm_solver_pp_2m"
 
     @model_validator(mode="after")
     def _fits(self) -> SR3Config:

@@ -13,6 +13,7 @@ from fluorsr.image import Image
 from fluorsr.io.ome_zarr import ZarrArray
 from fluorsr.io.remote import RemotePath, place
 from fluorsr.models.load import LoadedModel
+from fluorsr.models.samplers import POWER
 from fluorsr.pipeline.block import Maker
 from fluorsr.pipeline.plan import as_record
 from fluorsr.tiling.blend import crc32c
@@ -34,7 +35,7 @@ def fingerprint(
         "model_sha256": loaded.sha256,
         "device": loaded.device.partition(":")[0],
         "precision": loaded.precision,
-        **({"steps": loaded.steps, "sampler": loaded.sampler} if loaded.steps else {}),
+        **({"steps": loaded.steps, "sampler": loaded.sampler, "levels": POWER} if loaded.steps else {}),
         **({"tta": True} if loaded.tta else {}),
         **({"engine": loaded.engine} if loaded.engine != "torch" else {}),
         "input": str(place(source).resolve()),

@@ -149,6 +149,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "SR3 ancestral": sr3("ddpm"),
     "SR3 DDIM": sr3("ddim"),
     "SR3 DPM-Solver++": sr3("dpm_solver_pp_2m"),
+    "SR3 SDE-DPM-Solver++": sr3("sde_dpm_solver_pp_2m"),
     "bicubic x2": lambda _: Case(Bicubic(2)),
     "nearest x2": lambda _: Case(Nearest(2)),
     "Richardson-Lucy x1": lambda _: Case(RichardsonLucy(fwhm_px=2.0, iterations=2, scale=1)),

@@ -15,6 +15,7 @@ from fluorsr.errors import InputError
 from fluorsr.models.load import load
 from fluorsr.models.measure import measure
 from fluorsr.models.reach import MAX_SAMPLING_HALO, measure_module
+from fluorsr.models.samplers import SAMPLERS
 from fluorsr.models.sr3 import CENTRE, SPREAD, SR3, Attention, Denoiser, PixelNorm, SR3Config, interpolate
 from fluorsr.models.torchscript import freeze, quiet_jit, script
 from fluorsr.models.weights import save_weights
@@ -102,7 +103,7 @@ def test_a_denoiser_that_knows_the_image_restores_it() -> None:
             return (joined[:, -1:] - gamma**0.5 * (truth - CENTRE) / SPREAD) / (1 - gamma) ** 0.5
 
     network.denoiser = Oracle()
-    for sampler in ("ddpm", "ddim", "dpm_solver_pp_2m"):
+    for sampler in SAMPLERS:
         torch.testing.assert_close(network(torch.rand(1, 1, 8, 8), None, 0, 10, sampler), truth, atol=2e-2, rtol=0)
 
 
@@ -130,7 +131,7 @@ def test_a_sample_depends_on_the_halo_and_on_no_more() -> None:
     image = torch.rand(1, 1, size, size + 8, dtype=torch.float64)
     at = torch.tensor([[-3, 2**34]])
     with torch.inference_mode():
-        for sampler in ("ddpm", "ddim", "dpm_solver_pp_2m"):
+        for sampler in SAMPLERS:
             whole = network(image, at, 5, None, sampler)
             tile = network(image[..., 4:, 7:], at + torch.tensor([[4, 7]]), 5, None, sampler)
             difference = (tile - whole[..., 8:, 14:]).abs()
@@ -196,7 +197,7 @@ def test_a_loaded_model_samples_as_asked(stored) -> None:
     path, network = stored
     tiles, origin = torch.rand(2, 1, 12, 16), torch.tensor([[0, 0], [40, -8]])
     usual = load(path, device="cpu", precision="fp32")
-    assert (usual.steps, usual.sampler, usual.spec.stochastic) == (3, "dpm_solver_pp_2m", True)
+    assert (usual.steps, usual.sampler, usual.spec.stochastic) == (3, "sde_dpm_solver_pp_2m", True)
     with torch.inference_mode():
         torch.testing.assert_close(usual.restore(tiles, origin, 4), network(tiles, origin, 4))
         asked = load(path, device="cpu", precision="fp32", steps=5, sampler="ddpm")

@@ -103,6 +103,10 @@ def test_out_of_core_is_in_memory_and_the_record_knows_the_steps(model, tmp_path
     np.testing.assert_array_equal(fluorsr.open(out).data[...], expected)
     with pytest.raises(fluorsr.FluorsrError, match=r"(?s)steps.*3.*4"):
         fluorsr.infer(source, out, resume=True, **{**options, "steps": 4})
+    record = out / "fluorsr" / "zarr.json"  # as of a version whose levels were evenly spaced
+    record.write_text(record.read_text().replace('"levels"', '"other"'))
+    with pytest.raises(InputError, match=r"levels: was None, now 1\.7"):
+        fluorsr.infer(source, out, resume=True, **options)
 
 
 def test_samples_of_what_does_not_vary_are_refused(model) -> None:
