@@ -1,6 +1,6 @@
 """Every shipped model in every runtime: how far each is from Python, as a table for docs/measured.md.
 
-    bash tools/host.sh && python tools/parity.py [MODEL ...] [--count 20]
+    bash tools/host.sh && python tools/parity.py [MODEL ...] [--count 20] [--steps 2]
 
 Each model is exported and restores 20 images of random sizes from 1 to 150 pixels, odd ones and single rows among
 them, in uint8, uint16 and float32; raw SIM frames show stripes, which programs measure. A cell is the largest
@@ -28,6 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", help="shipped names or weights files; all shipped ones by default")
     parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--steps", type=int, help="evaluations of a diffusion model; its own number by default")
     arguments = parser.parse_args()
     host = LIBRARY if LIBRARY.is_file() else None
     if host is None:
@@ -36,7 +37,7 @@ def main() -> int:
     for model in arguments.models or zoo():
         print(f"{model} ...", file=sys.stderr)
         with tempfile.TemporaryDirectory() as folder:
-            found = compare_runtimes(model, Path(folder), host=host, count=arguments.count)
+            found = compare_runtimes(model, Path(folder), host=host, count=arguments.count, steps=arguments.steps)
         if not header:
             print("| model | " + " | ".join(found) + " |\n|---|" + "---:|" * len(found), flush=True)
             header = True
