@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.ticker import LogFormatter
 
 from fluorsr.classical.registry import make_optics
 from fluorsr.classical.sim_parameters import NoStripesError, SimParameters, estimate_parameters
@@ -141,7 +142,7 @@ def draw(table: dict[Key, list[dict[str, float] | None]], path: Path) -> None:
             axes = figure.add_subplot(len(BEAMS), len(names), r * len(names) + c + 1, facecolor=BACKGROUND)
             for k, photons in enumerate(levels):
                 color = COLORS[k % len(COLORS)]
-                spread = 1.06 ** (k - 1)
+                spread = 1.06 ** (k - (len(levels) - 1) / 2)
                 values = [[each[name] for each in right(table[beams, side, photons])] for side in SIDES]
                 for side, each in zip(SIDES, values, strict=True):
                     axes.plot([side * spread] * len(each), each, ".", color=color, markersize=3, alpha=0.5)
@@ -155,6 +156,8 @@ def draw(table: dict[Key, list[dict[str, float] | None]], path: Path) -> None:
             axes.set_title(f"{beams} beams" if c == 0 else "", color=INK, fontsize=9, loc="left")
             axes.set_xlabel("pixels along each side" if r else "", color=INK, fontsize=8)
             axes.set_ylabel(HEADINGS[name], color=INK, fontsize=8)
+            axes.yaxis.set_major_formatter(LogFormatter())
+            axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
             axes.tick_params(colors=FAINT, labelsize=7, which="both")
             for spine in axes.spines.values():
                 spine.set_color(FAINT)
