@@ -27,6 +27,9 @@ JOIN_S = 600
 CONNECT_S = 30
 START_TRIES = 3
 
+SETTINGS = {"distributed.worker.profile.enabled": False}
+"""dask's statistical profiler, which nobody reads here, keeps 0.1 MB of samples a second, for an hour."""
+
 LOCAL_ADDRESS = "127.0.0.1:0"  # any free port, seen from this machine only
 
 
@@ -186,7 +189,8 @@ def _started(make: Callable[[], Any]) -> Any:
     died = None
     for _ in range(START_TRIES):
         try:
-            return make()
+            with dask.config.set(SETTINGS):
+                return make()
         except RuntimeError as error:
             died = error
     raise BlocksFailedError(

@@ -161,6 +161,15 @@ def test_no_scheduler_is_told(small_model: Path, tmp_path: Path, monkeypatch: py
         infer(tmp_path / "in.zarr", tmp_path / "out.zarr", model=small_model, scheduler="tcp://127.0.0.1:9")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_worker_collects_profiles(workers: int) -> None:
+    """Of which dask keeps an hour's."""
+    with module._started(lambda: module._local(workers)) as cluster, Client(cluster) as client:
+        found = client.run(lambda dask_worker: sorted(dask_worker.periodic_callbacks))
+    assert len(found) == workers
+    assert all("heartbeat" in names and "profile" not in names for names in found.values())
+
+
 def test_workers_that_die_while_they_start_are_started_again(
     small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
