@@ -7,7 +7,7 @@ exact image of the shapes. Light is 1 a micrometre of line, and 1 a square micro
 from __future__ import annotations
 
 import math
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 import pydantic
@@ -57,23 +57,26 @@ class Star(NamedTuple):
 class LinePairs(Parameters):
     """Every cell holds one pair of each spacing, side by side, all at the angle of that cell.
 
-    spacings_um   from centre to centre;  length_um  of the lines;  angle_rad  from the y axis, per cell
+    spacings_um   from centre to centre;  stretch  that multiplies them all, per cell
+    length_um     of the lines;  angle_rad  from the y axis, per cell
     """
 
     spacings_um: tuple[float, ...] = (0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4)
+    stretch: Positive = (1.0, 1.0)
     length_um: float = pydantic.Field(default=4.0, gt=0, le=14)
     angle_rad: Range = (0.0, math.pi)
 
     cell_um: ClassVar[float] = 16.0
 
-    @pydantic.field_validator("spacings_um")
-    @classmethod
-    def _fits(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if not value or min(value) <= 0 or sum(value) + len(value) - 1 > 14:
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> Self:
+        spacings = self.spacings_um
+        if not spacings or min(spacings) <= 0 or self.stretch[1] * sum(spacings) + len(spacings) - 1 > 14:
             raise ValueError(
-                f"needs spacings above 0 that fit side by side, 1 um apart, within 14 um; got {value}, try fewer"
+                f"needs spacings above 0 that fit side by side, 1 um apart, within 14 um; got {spacings}, stretched "
+                f"{self.stretch[1]:g} times at most: try fewer"
             )
-        return value
+        return self
 
     @property
     def reach_um(self) -> float:
@@ -85,9 +88,9 @@ def line_pair_segments(cell: Cell, parameters: LinePairs) -> Segments:
     """The lines of a cell: those of pair i are numbers 2 i and 2 i + 1."""
     rng = cell.rng()
     angle = draw_one(rng, parameters.angle_rad)
-    gaps = np.array(parameters.spacings_um)
     # The block moves by less than a pixel or so from cell to cell, so that lines fall on pixels in every way.
     middle_y, middle_x = cell.side_um / 2 + rng.uniform(-0.1, 0.1, 2)
+    gaps = np.array(parameters.spacings_um) * draw_one(rng, parameters.stretch)
     left = np.cumsum(gaps + 1) - gaps - 1 - (gaps.sum() + gaps.size - 1) / 2
     across = np.stack((left, left + gaps), axis=1).ravel()
     cos, sin, half = math.cos(angle), math.sin(angle), parameters.length_um / 2

@@ -16,6 +16,8 @@ from fluorsr.data.structures.registry import STRUCTURES
 from fluorsr.errors import InputError
 
 NAMES = sorted(STRUCTURES)
+BLOCKS = ("line_pairs", "close_lines", "siemens_star")
+"""Those that stand in the middle of each cell."""
 
 
 def sorted_rows(points: Emitters) -> np.ndarray:
@@ -92,7 +94,7 @@ def test_far_from_the_origin(structure: str, corner: tuple[float, float]) -> Non
     assert points.y.size > 0
     assert all(np.isfinite(column).all() for column in points)
     # As many distinct positions as near the origin: nothing is rounded to a coarse grid.
-    assert np.unique(points.y).size > 0.5 * min(points.y.size, 1000) or structure in ("line_pairs", "siemens_star")
+    assert np.unique(points.y).size > 0.5 * min(points.y.size, 1000) or structure in BLOCKS
 
 
 @pytest.mark.parametrize("structure", NAMES)
@@ -112,7 +114,7 @@ def test_the_reach_is_needed_and_kept(structure: str) -> None:
             if along.size:
                 farthest = max(farthest, -float(along.min()), float(along.max()) - side)
     assert farthest <= reach
-    if structure not in ("points", "line_pairs", "siemens_star"):
+    if structure not in ("points", *BLOCKS):
         assert farthest > 0.2 * reach
 
 

@@ -41,6 +41,23 @@ def test_line_pairs_are_spaced_exactly() -> None:
             assert abs(across) == pytest.approx(spacing, rel=1e-12)
 
 
+def test_a_stretch_multiplies_all_spacings_of_a_cell_and_moves_nothing_else() -> None:
+    usual, stretched = LinePairs(spacings_um=(0.1, 0.2)), LinePairs(spacings_um=(0.1, 0.2), stretch=(0.7, 1.4))
+    factors = []
+    for here in cells_in("line_pairs", 4, Area((-40.0, 0.0), (40.0, 40.0)), usual):
+        gaps = []
+        for parameters in (usual, stretched):
+            y0, x0, y1, x1 = line_pair_segments(here, parameters)
+            gaps.append(np.hypot(y0[1::2] - y0[::2], x0[1::2] - x0[::2]))
+            if parameters is usual:
+                direction = np.arctan2(y1 - y0, x1 - x0)
+        np.testing.assert_allclose(np.arctan2(y1 - y0, x1 - x0), direction, atol=1e-12)
+        np.testing.assert_allclose(gaps[1] / gaps[0], gaps[1][0] / gaps[0][0], rtol=1e-9)
+        factors.append(gaps[1][0] / gaps[0][0])
+    assert 0.7 <= min(factors) < 0.9
+    assert 1.2 < max(factors) <= 1.4
+
+
 def test_emitters_of_line_pairs_lie_on_the_lines() -> None:
     parameters = LinePairs(spacings_um=(0.2,), angle_rad=(0.0, 0.0), length_um=3.0)
     points = emitters_in("line_pairs", 1, CELL, parameters)
@@ -124,7 +141,7 @@ def test_star_image_by_hand() -> None:
 
 
 def test_targets_that_cannot_be() -> None:
-    with pytest.raises(InputError, match=r"spacings_um: Value error, needs spacings above 0 that fit side by side"):
+    with pytest.raises(InputError, match=r"needs spacings above 0 that fit side by side"):
         parameters_of("line_pairs", spacings_um=[1.0] * 12)
     with pytest.raises(InputError, match=r"inner_um 3\.0 must be below outer_um 2\.0"):
         parameters_of("siemens_star", inner_um=3.0, outer_um=2.0)
