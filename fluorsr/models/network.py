@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fluorsr.errors import InputError, ModelError
 from fluorsr.models.measure import check_output
+from fluorsr.models.transfer import Transfer
 from fluorsr.restorer import RestorerSpec
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -44,6 +45,7 @@ class Network:
         self.precision = precision
         self.batch_limit: int | None = None
         self._ordered = ordered
+        self._transfer = Transfer(self.device)
         self._forward: Callable[..., Tensor] = module
 
     def restore(self, tiles: Tensor, origin: Tensor, seed: int) -> Tensor:
@@ -71,12 +73,12 @@ class Network:
                 torch.cuda.empty_cache()  # what the larger batch had, in pieces that do not fit the smaller
 
     def _restore(self, tiles: Tensor, origin: Tensor, seed: int) -> Tensor:
-        with torch.inference_mode():
-            given = tiles.to(self.device, DTYPES[self.precision])
+        with torch.inference_mode(), self._transfer.stream():
+            given = self._transfer.there(tiles, DTYPES[self.precision])
             output = self._run(channels_last(given) if self._ordered else given.contiguous(), origin, seed)
             if isinstance(output, Tensor) and self.precision != "fp32":
                 output = output.float()
-            output = check_output(tiles, output).to(tiles.device, memory_format=torch.contiguous_format)
+            output = self._transfer.back(check_output(tiles, output), tiles.device)
         expected = self.spec.scale * tiles.shape[2]
         if output.shape[2] != expected:
             raise ModelError(
