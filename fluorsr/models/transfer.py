@@ -29,7 +29,7 @@ class Transfer:
             yield
             return
         if not hasattr(self._streams, "own"):
-            self._streams.own = torch.cuda.Stream(self._device)
+            self._streams.own = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
             # Weights are brought to the device on the usual stream, which may still be at it.
             self._streams.own.wait_stream(torch.cuda.default_stream(self._device))
         with torch.cuda.stream(self._streams.own):

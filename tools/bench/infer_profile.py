@@ -1,6 +1,6 @@
 """Where a run's time goes: processor seconds of each step of the pipeline, and what is left over.
 
-    python tools/bench/profile.py IN.zarr [--model edsr-confocal-sted-x2] [--precision auto] [--threads 2]
+    python tools/bench/infer_profile.py IN.zarr [--model edsr-confocal-sted-x2] [--precision auto] [--threads 2]
 
 Restores IN.zarr into a scratch folder in this process, its steps timed by the processor clock of the thread that runs
 them. "the rest" is the process's time outside them: scheduling, the record, the store's own threads, fitting the range.
