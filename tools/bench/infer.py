@@ -52,6 +52,7 @@ from fluorsr.models.precision import filaments
 from fluorsr.models.torchscript import quiet_jit
 from fluorsr.models.weights import read_card, save_weights
 from fluorsr.models.zoo_index import find, zoo
+from fluorsr.pipeline.prepare import GPU_BATCH
 from fluorsr.predict import tile_pool
 from fluorsr.restorer import RestorerSpec
 
@@ -71,6 +72,7 @@ class Setting:
     program: Path
     source: Path
     folder: Path
+    device: str = "cpu"
     roi: int = 0
     batch: int = 0
 
@@ -79,24 +81,25 @@ class Setting:
 
 
 def monai_part(
-    model: Callable[[Tensor], Tensor], source: Path, output: Path, roi: int, batch: int, overlap: float
+    model: Callable[[Tensor], Tensor], device: str, source: Path, output: Path, roi: int, batch: int, overlap: float
 ) -> dict[str, Any]:
-    """What a careful MONAI user runs: the image in memory, the result in memory."""
+    """What a careful MONAI user runs: the image in memory, of a GPU its own, the result in memory."""
     sliding_window_inference = import_extra("monai.inferers", "bench").sliding_window_inference
     started = time.perf_counter()
     image = read_array(source)
     low, high = np.percentile(image, (0.1, 99.9))
     pixels = torch.from_numpy((image.astype(np.float32) - np.float32(low)) / np.float32(high - low))
     with torch.inference_mode():
-        restored = sliding_window_inference(pixels[None, None], (roi, roi), batch, model, overlap, mode="gaussian")
-    write_array(output, to_uint16(restored[0, 0].numpy(), low, high))
+        given = pixels[None, None].to(device)
+        restored = sliding_window_inference(given, (roi, roi), batch, model, overlap, mode="gaussian")
+    write_array(output, to_uint16(restored[0, 0].cpu().numpy(), low, high))
     return {"seconds": time.perf_counter() - started}
 
 
 def dask_part(program: Path, source: Path, output: Path, halo: int, scale: int, threads: int) -> dict[str, Any]:
     """What a careful dask user runs: `map_overlap` in its two halves, since the model changes the size."""
     started = time.perf_counter()
-    model = scripted(program)
+    model = scripted(program, "cpu")
     image = dask.array.from_zarr(source, chunks=(DASK_CHUNK, DASK_CHUNK))
     low, high = np.percentile(read_array(source), (0.1, 99.9))
 
@@ -116,17 +119,17 @@ def dask_part(program: Path, source: Path, output: Path, halo: int, scale: int, 
     return {"seconds": time.perf_counter() - started}
 
 
-def scripted(program: Path) -> Callable[[Tensor], Tensor]:
+def scripted(program: Path, device: str) -> Callable[[Tensor], Tensor]:
     """The TorchScript file, as everybody loads it."""
     with quiet_jit():
-        model: Callable[[Tensor], Tensor] = torch.jit.load(str(program)).eval()  # type: ignore[no-untyped-call]
+        model: Callable[[Tensor], Tensor] = torch.jit.load(str(program), map_location=device).eval()  # type: ignore[no-untyped-call]
     return model
 
 
-def own_callable(weights: str) -> Callable[[Tensor], Tensor]:
+def own_callable(weights: str, device: str) -> Callable[[Tensor], Tensor]:
     """fluorsr's own: channels_last, bfloat16."""
     tune_allocator()
-    model = load(weights, device="cpu", precision="bf16")
+    model = load(weights, device=device, precision="bf16")
     return lambda tiles: model.restore(tiles, torch.zeros(len(tiles), 2, dtype=torch.int64), 0)
 
 
@@ -135,12 +138,16 @@ def to_uint16(restored: NDArray[Any], low: float, high: float) -> NDArray[np.uin
     return np.asarray(np.rint(scaled).clip(0, 65535), np.uint16)
 
 
-def model_part(weights: str, engine: str, precision: str, tile: int, count: int, threads: int) -> dict[str, Any]:
-    """The model on `count` tiles, from `threads` threads: no reading, blending or writing."""
+def model_part(
+    weights: str, device: str, engine: str, precision: str, tile: int, count: int, threads: int
+) -> dict[str, Any]:
+    """The model on `count` tiles, from `threads` threads, in a run's batches: no reading, blending or writing."""
     tune_allocator()
-    model = load(weights, device="cpu", precision=precision, engine=engine)
-    tiles = filaments(model.spec.frames, tile)
-    origin = torch.zeros(1, 2, dtype=torch.int64)
+    model = load(weights, device=device, precision=precision, engine=engine)
+    batch = 1 if device == "cpu" else GPU_BATCH
+    tiles = filaments(model.spec.frames, tile).expand(batch, -1, -1, -1).contiguous()
+    origin = torch.zeros(batch, 2, dtype=torch.int64)
+    count = -(-count // batch)
     with tile_pool(threads) as pool:
         list(pool.map(lambda _: model.restore(tiles, origin, 0), range(threads)))  # the first call prepares kernels
         started = time.perf_counter()
@@ -150,14 +157,14 @@ def model_part(weights: str, engine: str, precision: str, tile: int, count: int,
 
 def run_part(part: str, arguments: list[str]) -> dict[str, Any]:
     if part.startswith("monai"):
-        model, source, output, roi, batch, overlap = arguments
-        callable_ = scripted(Path(model)) if part == "monai" else own_callable(model)
-        return monai_part(callable_, Path(source), Path(output), int(roi), int(batch), float(overlap))
+        model, device, source, output, roi, batch, overlap = arguments
+        callable_ = scripted(Path(model), device) if part == "monai" else own_callable(model, device)
+        return monai_part(callable_, device, Path(source), Path(output), int(roi), int(batch), float(overlap))
     if part == "dask":
         program, source, output, halo, scale, threads = arguments
         return dask_part(Path(program), Path(source), Path(output), int(halo), int(scale), int(threads))
-    weights, engine, precision, tile, count, threads = arguments
-    return model_part(weights, engine, precision, int(tile), int(count), int(threads))
+    weights, device, engine, precision, tile, count, threads = arguments
+    return model_part(weights, device, engine, precision, int(tile), int(count), int(threads))
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -244,7 +251,8 @@ def tune_monai(setting: Setting, overlap: float) -> None:
     write_array(crop, read_array(setting.source)[:1024, :1024])
     found = {}
     for roi, batch in ((256, 1), (256, 4), (512, 1), (512, 4), (1024, 1)):
-        part = part_command("monai", setting.program, crop, setting.folder / "crop-out.zarr", roi, batch, overlap)
+        output = setting.folder / "crop-out.zarr"
+        part = part_command("monai", setting.program, setting.device, crop, output, roi, batch, overlap)
         found[roi, batch] = min(watch(part)["seconds"] for _ in range(2))
     setting.roi, setting.batch = min(found, key=lambda key: found[key])
     print(f"MONAI on a crop, seconds by (tile, batch): {found}", file=sys.stderr)
@@ -265,16 +273,18 @@ def bench_round(setting: Setting, size: int, threads: int, overlap: float, *, ba
         if part in PEERS:
             given = setting.program if part == "monai" else setting.weights
             tiles = (setting.roi, setting.batch, overlap)
-            results[part] = watch(part_command(part, given, setting.source, output, *tiles))
+            results[part] = watch(part_command(part, given, setting.device, setting.source, output, *tiles))
             continue
-        command = [sys.executable, "-m", "fluorsr", "infer", str(setting.source), str(output), "--device", "cpu"]
+        command = [sys.executable, "-m", "fluorsr", "infer", str(setting.source), str(output)]
         engine, precision = FLUORSR[part]
-        options = ["--model", str(setting.weights), "--engine", engine, "--precision", precision]
-        results[part] = watch([*command, *options, "--threads", str(threads), "--json"])
+        options = ["--model", str(setting.weights), "--device", setting.device, "--engine", engine]
+        options += ["--precision", precision, "--threads", str(threads), "--json"]
+        results[part] = watch([*command, *options])
         tile = int(results[part]["tile"][0])
         stride = tile - 2 * spec.halo - int(results[part]["overlap"][0])
         count = math.ceil(size / stride) ** 2
-        model = part_command("model", setting.weights, engine, results[part]["precision"], tile, count, threads)
+        kind = results[part]["precision"]
+        model = part_command("model", setting.weights, setting.device, engine, kind, tile, count, threads)
         results[f"{part} model"] = watch(model)
     return results
 
@@ -324,6 +334,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--models", nargs="+", default=["edsr-confocal-sted-x2"], help="names, files, or e.g. 16x64")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu", help="cuda: MONAI and fluorsr on a GPU; dask stays on the CPU")
     parser.add_argument("--threads", type=int, default=len(psutil.Process().cpu_affinity()))
     parser.add_argument(
         "--overlap", type=float, default=0.25, help="MONAI's, as a part of the tile; 0.25 is its default"
@@ -337,7 +348,7 @@ def main() -> None:
     if options.part:
         print(json.dumps(run_part(options.part[0], options.part[1:])))
         return
-    if options.openvino:
+    if options.openvino and options.device == "cpu":
         FLUORSR.update(OPENVINO)
     import_extra("monai.inferers", "bench")
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -347,7 +358,8 @@ def main() -> None:
     found = {}
     for model in options.models:
         weights = make_weights(model, options.folder)
-        setting = Setting(model, weights, options.folder / f"{weights.stem}.ts", source, options.folder)
+        program = options.folder / f"{weights.stem}.ts"
+        setting = Setting(model, weights, program, source, options.folder, options.device)
         export_torchscript(weights, setting.program)
         if options.monai:
             setting.roi, setting.batch = options.monai
