@@ -1,6 +1,6 @@
 """Memory and overhead against size: is a run's memory flat, and what does a block cost the coordinator?
 
-python tools/bench/memory.py [--pixels 7 8] [--blocks 1000000] [--json out.json]
+python tools/bench/memory.py [--pixels 7 8] [--block 1024] [--blocks 1000000] [--json out.json]
 
 pixels   a zarr of 10^N uint16 pixels restored by a tiny model, each in a process of its own: its peak resident memory
 blocks   a plan of 10^6 x 10^6 pixels and its record on disk, worked through the real window, scheduler and journal by
@@ -82,8 +82,8 @@ def make_input(exponent: int, folder: Path) -> dict[str, float]:
     return {"pixels": side * side}
 
 
-def pixels_part(_: int, folder: Path) -> dict[str, float]:
-    """Restore the input in this process."""
+def pixels_part(block: int, folder: Path) -> dict[str, float]:
+    """Restore the input in this process, in blocks of so many pixels; 0: the usual ones."""
     resident: list[float] = []
     done = infer(
         folder / "in.zarr",
@@ -92,6 +92,7 @@ def pixels_part(_: int, folder: Path) -> dict[str, float]:
         trust=True,
         threads=1,
         precision="fp32",
+        block=block or None,
         progress=lambda _: resident.append(psutil.Process().memory_info().rss / MIB),
     )
     found = {"blocks": done.blocks, "peak_mib": peak_mib(), "seconds": done.restore_seconds}
@@ -140,11 +141,11 @@ def blocks_part(limit: int, folder: Path) -> dict[str, float]:
     }
 
 
-def in_processes(number: int, *parts: str) -> dict[str, float]:
-    """Each part in a process of its own, in one folder; their figures together."""
+def in_processes(**parts: int) -> dict[str, float]:
+    """Each part with its number in a process of its own, in one folder; their figures together."""
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="memory-") as folder:
-        for part in parts:
+        for part, number in parts.items():
             words = [sys.executable, __file__, "--part", part, str(number), folder]
             found |= json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
     return found
@@ -159,16 +160,17 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pixels", type=int, nargs="*", default=[7, 8, 9], help="powers of ten")
-    parser.add_argument("--blocks", type=int, default=1_000_000)
+    parser.add_argument("--block", type=int, default=0, help="pixels along a block's side, in place of the usual")
+    parser.add_argument("--blocks", type=int, default=1_000_000, help="0: leave out that part")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     found: dict[str, Any] = {"pixels": [], "blocks": []}
     for exponent in given.pixels:
-        row = in_processes(exponent, "input", "pixels")
+        row = in_processes(input=exponent, pixels=given.block)
         found["pixels"].append(row)
         print(f"{row['pixels']:>13,.0f} px {row['blocks']:>9,.0f} blocks {row['peak_mib']:7.0f} MiB", flush=True)
-    for count in (given.blocks // 10, given.blocks):
-        row = in_processes(count, "blocks")
+    for count in (given.blocks // 10, given.blocks) if given.blocks else ():
+        row = in_processes(blocks=count)
         found["blocks"].append(row)
         print(
             f"{row['planned_blocks']:,.0f} planned, {row['blocks']:>9,.0f} done: {row['ms_a_block']:.2f} ms a block "
