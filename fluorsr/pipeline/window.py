@@ -105,10 +105,11 @@ class Window:
         if self._failed:
             raise _report(self._failed, describe)
 
-    def _submit(self, flights: list[_Flight], avoid: Set[str] = frozenset()) -> None:
-        """To any worker, or rather not to those to `avoid`."""
+    def _submit(self, flights: list[_Flight]) -> None:
+        """To any worker, or rather not to those that a flight is to avoid."""
         if not flights:
             return
+        avoid = set().union(*(flight.avoid for flight in flights))
         others = [worker for worker in self.client.nthreads() if worker not in avoid] if avoid else None
         futures = self.client.map(
             work,
@@ -152,8 +153,7 @@ class Window:
         if flight.tries == TRIES:
             self._failed.append(failure)
             return
-        avoid = flight.avoid | {failure.worker}
-        self._submit([_Flight(flight.row, flight.tries + 1, avoid)], avoid)
+        self._submit([_Flight(flight.row, flight.tries + 1, flight.avoid | {failure.worker})])
 
     def _end_what_hangs(self) -> None:
         now = time.monotonic()
