@@ -27,10 +27,14 @@ SMALLEST = 32
 FEWEST = 60.0
 """Frequencies in which the wide-field image must show the specimen: noise alone passes for it in some dozen."""
 
-LIKENESS = math.radians(4)
-"""What a specimen's chance likeness to itself, a pattern's vector away, adds to the error of a single frame's phase."""
+LIKENESS = math.radians(1)
+"""What chance likeness of order 0 to the others still adds to the error of a single frame's phase."""
 LEAST_LEFT = 1e-3
 """Error, at least, of what an order has left in another: without noise it would outweigh all else beyond rounding."""
+LEAST_SHARE = 1e-3
+"""Of signal in an order's power, at least: orders without any leave everything as it was."""
+OF_NOISE = 0.98
+"""How much of the noise is taken off an order's own power: all of it would leave nothing to divide by."""
 DRIFT_UM = 0.005
 """Standard deviation of where the specimen stands in a frame, before anything is measured."""
 

@@ -68,7 +68,7 @@ class SimParameters:
     modulation    [A, M] contrast of each order in the image, out-of-focus light left out
     light         [A, N] brightness of each frame, 1 on average
     clarity       [A, N] contrast of each frame's stripes over the angle's median: near 0 where a frame has others
-    phase_error_rad  [A, N] standard error of phase_rad
+    phase_error_rad  [A, N] standard error of phase_rad against the angle's mean
     strength      [A] height of the cross-correlation's peak over what noise alone would make
     """
 
@@ -278,17 +278,37 @@ def _measure(scene: Scene, places: list[Place], unmix: Tensor, before: Phases | 
     found: list[Phases] = []
     drifts: list[Tensor] = []
     for a in range(len(places)):
-        theta: Tensor | None = None
+        light, orders, variance, drift = scene.weights(places[a])
+        phases = phases_of(light, orders, variance, even=True)
         if before is not None:
             theta = orders_of(before.phase_rad, before.offset_rad)[a]
-        light, orders, variance, drift = scene.weights(places[a], unmix[a], theta)
-        phases = phases_of(light, orders, variance, even=True)
-        if before is not None and theta is not None:
+            light, finer, variance, drift = scene.weights(places[a], unmix[a])
+            phases = phases_of(light, finer, variance, even=True)
             left, covariance = scene.left(a, places[a], unmix[a])
             phases = _finer(phases, orders, theta, before.light[a], left, covariance)
         found.append(phases)
         drifts.append(drift)
-    return all_angles(found), torch.stack(drifts)
+    together = all_angles(found)
+    return together if before is None else _evened(together), torch.stack(drifts)
+
+
+def _evened(found: Phases) -> Phases:
+    """Steps as even as their errors allow: shrunk as by Efron and Morris, J. Am. Stat. Assoc. 68, 117 (1973)."""
+    n = found.phase_rad.shape[1]
+    even = nominal_phases(n, 1, found.phase_rad.device)[:, 0]
+    turn = torch.exp(1j * (found.phase_rad - even))
+    mean = turn.mean(1, keepdim=True)
+    off, variance = torch.angle(turn * mean.conj()), found.phase_error_rad**2
+    uneven = ((off**2).mean() * n / (n - 1) - variance.mean()).clamp(min=0)
+    kept = uneven / (uneven + variance).clamp(min=usual.TINY)
+    return Phases(
+        even + torch.angle(mean) + kept * off,
+        found.offset_rad,
+        found.modulation,
+        found.light,
+        found.clarity,
+        torch.sqrt(variance * kept),
+    )
 
 
 def all_angles(found: list[Phases]) -> Phases:
@@ -347,6 +367,8 @@ def _finer(rough: Phases, orders: Tensor, theta: Tensor, light: Tensor, left: Te
     off = torch.angle(torch.exp(1j * (rough.phase_rad - theta[:, 0])))
     inverse = torch.linalg.inv_ex(leaving.T @ sureness @ leaving + known)[0]
     off = inverse @ (leaving.T @ sureness @ left + known @ off)
+    # Of steps against each other: their mean is measured apart.
+    inverse = inverse - inverse.mean(0) - inverse.mean(1, keepdim=True) + inverse.mean()
     return _phases_at(rough.light, orders, theta[:, 0] + off, torch.sqrt(inverse.diagonal()))
 
 

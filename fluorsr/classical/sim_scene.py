@@ -20,6 +20,7 @@ from fluorsr.classical.sim_orders import (
     carrier,
     edge_window,
     frequencies,
+    power_of,
     transfer,
 )
 from fluorsr.errors import InputError
@@ -33,16 +34,15 @@ Place = NamedTuple(  # noqa: UP014 - TorchScript does not find postponed annotat
         ("weight", Tensor),
         ("seen", Tensor),
         ("ring", Tensor),
-        ("reached", Tensor),
         ("passed", Tensor),
         ("striped", Tensor),
     ],
 )
 """Where one angle's orders lie, and what its frames hold there: of one vector the same in every round.
 
-some, opposite   [K] frequencies k that tell of the orders, a third of all, as indices into [Y X]; and -k
-weight, seen     [K], and the frames' spectra [N, K] there
-ring, reached    [2 M, K] as `Scene.rings` tells them of the distance from orders 1, -1, 2, -2
+some, opposite   [K] frequencies k of half the plane that the microscope passes, as indices into [Y X]; and -k
+weight, seen     [K] 0 where light out of focus lies, and the frames' spectra [N, K] there
+ring             [2 M, K] as `Scene.rings` tells it of the distance from orders 1, -1, 2, -2
 passed           [M, Y, X] the transfer function, as the specimen's frequencies meet it when an order has moved them
 striped          [M, Y, X] each order's stripes, cut by the window
 """
@@ -98,7 +98,7 @@ class Scene:
 
     def place(self, a: int, wave: Tensor) -> Place:
         """Where the orders of angle a lie, whose first has the vector [2]."""
-        weight = self.passes * attenuation(self.frequency, 1.0, usual.NOTCH_PER_UM)
+        weight = attenuation(self.frequency, 1.0, usual.NOTCH_PER_UM)
         distances: list[Tensor] = []
         passed: list[Tensor] = []
         striped: list[Tensor] = []
@@ -110,14 +110,14 @@ class Scene:
             passed.append(transfer(self._lens, self._distance(-m * wave)))
             striped.append(carrier(m * wave, self.shape, self.pixel_um) * self.window)
         height, width = self.shape
-        some = torch.nonzero(weight.flatten() > 0.01)[:, 0]
+        # The other half of the plane is this one's conjugate.
+        half = (self.fy > 0) | ((self.fy == 0) & (self.fx > 0))
+        some = torch.nonzero((self.passes & half).flatten())[:, 0]
         y, x = torch.div(some, width, rounding_mode="floor"), some.remainder(width)
         opposite = (height - y).remainder(height) * width + (width - x).remainder(width)
-        ring, reached = self.rings(torch.stack(distances).index_select(1, some))
+        ring = self.rings(torch.stack(distances).index_select(1, some))[0]
         seen = self.spectra[a].flatten(1).index_select(1, some)
-        return Place(
-            some, opposite, weight.flatten()[some], seen, ring, reached, torch.stack(passed), torch.stack(striped)
-        )
+        return Place(some, opposite, weight.flatten()[some], seen, ring, torch.stack(passed), torch.stack(striped))
 
     @property
     def empty(self) -> bool:
@@ -173,29 +173,25 @@ class Scene:
         spectrum: Tensor = torch.fft.fft2(image * self.window)
         return spectrum
 
-    def weights(self, place: Place, unmix: Tensor, theta: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def weights(self, place: Place, unmix: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """a_nm of one angle's frames: brightness [N], orders [N, M] complex, their variance [N, M]; drift [N, 2] in um.
 
-        unmix   [M + 1, N] of the frames in each order
-        theta   [N, M] phases of the last round: what the orders hold beyond the wide-field image's reach is taken
-                off with them, or its chance likeness to the rest would move the phases by degrees
+        unmix   [M + 1, N] of the frames in each order, where these come apart already: then order 0 tells of each ring
+                of them as much as they hold of it, and frequencies count by what it does not tell there, whose chance
+                likeness to order 0 passes for light and drift. What light out of focus spoils counts too, so for
+                modulation and mean phase take those without it.
         """
-        some, root = place.some, torch.sqrt(place.weight)
+        some = place.some
         striped = torch.fft.fft2(torch.fft.ifft2(self.specimen * place.passed) * place.striped).flatten(1)
         # stripes of -q are the conjugate image of those of q, as specimen, lens and window are real
-        plus, minus = striped.index_select(1, some), striped.index_select(1, place.opposite).conj()
-        waves = torch.stack([(plus + minus) / 2, 1j * (plus - minus) / 2], 1).flatten(0, 1)
+        near = _both(striped.index_select(1, some), striped.index_select(1, place.opposite).conj())
+        weight, noise = place.weight, self.phases * self._noise(place)
+        if unmix is not None:
+            near, weight, noise = self._likened(place, _both(unmix[1:], unmix[1:].conj()) @ place.seen, near)
+        root = torch.sqrt(weight)
         even = self.even.flatten().index_select(0, some)[None]
-        basis = torch.view_as_real(torch.cat([even, waves, self._slopes(some) * even]) * root).flatten(1)
-        seen = place.seen
-        if theta is not None:
-            # and orders -m of real frames have the conjugate weights
-            both = torch.stack([unmix[1:], unmix[1:].conj()], 1).flatten(0, 1) @ seen
-            beyond = both * (1 - self._power.share[place.ring] * place.reached)
-            seen = seen - torch.exp(1j * torch.stack([theta, -theta], 2).flatten(1)) @ beyond
-        given = torch.view_as_real(seen * root).flatten(1)
-        # What was taken off holds noise too, so what is left may understate it.
-        noise = self.phases * self._noise(place)
+        basis = torch.view_as_real(torch.cat([even, _parts(near) / 2, self._slopes(some) * even]) * root).flatten(1)
+        given = torch.view_as_real(place.seen * root).flatten(1)
         normal = basis @ basis.T
         normal[-2:, -2:] += noise / usual.DRIFT_UM**2 * torch.eye(2, dtype=torch.float64, device=basis.device)
         a = torch.linalg.solve_ex(normal, basis @ given.T)[0].T
@@ -204,27 +200,62 @@ class Scene:
         light, drift = a[:, 0], a[:, -2:] / a[:, :1].clamp(min=usual.TINY)
         return light, torch.complex(a[:, 1:-2:2], a[:, 2:-2:2]), covariance * rest[:, None], drift
 
+    def _likened(self, place: Place, found: Tensor, near: Tensor) -> tuple[Tensor, Tensor, float]:
+        """What order 0 tells of the orders found, ring by ring as strong as they are; and how little it leaves.
+
+        found, near  [2 M, K] of orders 1, -1, 2, -2
+        Returns the same, a weight [K], and the variance of either part of what is left, so weighted.
+        """
+        power = (power_of(near) * place.weight).sum(1).clamp(min=usual.TINY)
+        gain = ((near.conj() * found * place.weight).sum(1) / power)[:, None]
+        alike = self._about((near.conj() * found * gain.conj()).real, place.ring)
+        near = near * alike / (self._about(power_of(near), place.ring) * power_of(gain)).clamp(min=usual.TINY)
+        other = self._about(power_of(found - near * gain), place.ring).sum(0)
+        mean = other.mean().clamp(min=usual.TINY)
+        return near, mean / other.clamp(min=usual.LEAST_LEFT**2 * mean), float(mean) / 2
+
+    def _about(self, values: Tensor, ring: Tensor) -> Tensor:
+        """Means [2 M, K] of what lies as far from either of an order's two places."""
+        means: list[Tensor] = []
+        for m in range(self.orders):
+            rings = ring[2 * m : 2 * m + 2].flatten()
+            nothing = torch.zeros_like(self._power.members)
+            members = nothing.index_add(0, rings, torch.ones_like(rings, dtype=torch.float64)).clamp(min=1)
+            mean = nothing.index_add(0, rings, values[2 * m : 2 * m + 2].flatten()) / members
+            means.append(mean[rings].reshape(2, -1))
+        return torch.cat(means)
+
     def left(self, a: int, place: Place, unmix: Tensor) -> tuple[Tensor, Tensor]:
         """What wrong steps leave of orders 1 .. M in order 0 of angle a: [2 M], and its covariance [2 M, 2 M].
 
         Real and imaginary share of each. All angles have the same order 0, so what one's differs by is noise, drift and
-        this: neither lens nor specimen has to be known.
+        this: neither lens nor specimen has to be known. Orders are sieved by their signal's share of their power, in
+        rings about their places.
         """
-        some, root = place.some, torch.sqrt(place.weight)
+        some = place.some
         own = self.wides[a].flatten()[some]
         others = (self.wides.sum(0).flatten()[some] - own) / (self.angles - 1)
-        plus, minus = unmix[1:] @ place.seen, unmix[1:].conj() @ place.seen
-        waves = torch.stack([plus + minus, 1j * (plus - minus)], 1).flatten(0, 1)
         same = torch.cat([others[None], self._slopes(some) * others])
-        basis = torch.view_as_real(torch.cat([same, waves]) * root).flatten(1)
-        # where little passes there is noise
-        passed = self.transfer.flatten()[some]
-        sieve = torch.view_as_real(torch.cat([same, waves * passed]) * root).flatten(1)
-        given = torch.view_as_real((own - others) * root).flatten()
-        inverse = torch.linalg.inv_ex(sieve @ basis.T)[0]
-        noise = self._noise(place) * self.angles / (self.angles - 1)
-        covariance = inverse @ (sieve @ sieve.T) @ inverse.T * noise
-        return (inverse @ (sieve @ given))[3:], covariance[3:, 3:]
+        taken = _both(unmix[1:], unmix[1:].conj())
+        found = taken @ place.seen
+        level = self._power.spread(self._power.noise).flatten()[some]
+        frame = level / power_of(unmix[0]).sum()
+        power = self._about(power_of(found), place.ring).clamp(min=usual.TINY)
+        noise = self._about(power_of(taken).sum(1, keepdim=True) * frame, place.ring)
+        share = (1 - noise / power).clamp(min=usual.LEAST_SHARE)
+        basis = torch.view_as_real(torch.cat([same, _parts(found)])).flatten(1)
+        sieve = torch.view_as_real(torch.cat([same, _parts(found * share)])).flatten(1)
+        given = torch.view_as_real(own - others).flatten()
+        # Of uneven steps order 0 and the others share noise, which would pull the steps towards even ones.
+        rows = torch.stack([2 * unmix[1:].real, -2 * unmix[1:].imag], 1).flatten(0, 1)
+        common = ((share * frame).sum(1).reshape(-1, 2).mean(1)).repeat_interleave(2)[:, None] * rows
+        normal, right = sieve @ basis.T, sieve @ given
+        normal[3:, 3:] -= usual.OF_NOISE * common @ rows.T
+        right[3:] -= common @ unmix[0].real
+        inverse = torch.linalg.inv_ex(normal)[0]
+        spread = float(level.mean()) / 2 * self.angles / (self.angles - 1)
+        covariance = inverse @ (sieve @ sieve.T) @ inverse.T * spread
+        return (inverse @ right)[3:], covariance[3:, 3:]
 
     def _slopes(self, some: Tensor) -> Tensor:
         """What a specimen's spectrum is multiplied with for a drift of 1 um along y and x: [2, K]."""
@@ -235,6 +266,17 @@ class Scene:
         """Variance of either part of a wide-field image's weighted spectrum."""
         level = self._power.spread(self._power.noise).flatten()[place.some]
         return float((level * place.weight).mean()) / 2
+
+
+def _both(plus: Tensor, minus: Tensor) -> Tensor:
+    """Orders 1 .. M and -1 .. -M [M, K] -> 1, -1, 2, -2 [2 M, K]."""
+    return torch.stack([plus, minus], 1).flatten(0, 1)
+
+
+def _parts(orders: Tensor) -> Tensor:
+    """Spectra of what the real and the imaginary part of each order's weight add: [2 M, K] of orders 1, -1 .. alike."""
+    plus, minus = orders[::2], orders[1::2]
+    return torch.stack([plus + minus, 1j * (plus - minus)], 1).flatten(0, 1)
 
 
 def check_series(frames: Tensor) -> None:

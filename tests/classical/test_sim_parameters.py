@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 
 from fluorsr.classical.sim_orders import SimOptics, nominal_phases, separate
-from fluorsr.classical.sim_parameters import SimParameters, estimate_parameters
+from fluorsr.classical.sim_parameters import Phases, SimParameters, _evened, estimate_parameters
+from fluorsr.data.sim_frames import phase_step_errors_deg
 from fluorsr.errors import InputError
 from fluorsr.optics.microscope import Microscope
 
@@ -65,6 +67,41 @@ def test_dark_frames_with_vectors_of_bright_ones(three_beams, simulate_sim) -> N
     assert errors(measured, dark)[2].max() < 8
     # Noise must not lower what is measured, save for what it hides.
     assert measured.modulation.min() > 0.4
+
+
+def test_noise_does_not_even_the_steps(two_beams, simulate_sim) -> None:
+    """Orders 0 and 1 of uneven steps share noise: as if it were signal, the steps would come out 3 % too even."""
+    uneven = two_beams.illumination.model_copy(update={"phase_error_rad": math.radians(8)})
+    both = true_power = 0.0
+    for seed in (1, 2, 3):
+        series = simulate_sim(uneven, 100, seed)
+        waves = series.stripes.wave_per_um[:: uneven.phases]
+        measured = estimate_parameters(series.frames, series.optics, beams=2, wave_per_um=waves)
+        found, true = (
+            torch.deg2rad(phase_step_errors_deg(replace(measured, phase_rad=each.reshape(3, -1))))
+            for each in (measured.phase_rad, series.stripes.phase_rad)
+        )
+        both, true_power = both + float((found * true).sum()), true_power + float((true**2).sum())
+    assert both / true_power == pytest.approx(1, abs=0.02)
+
+
+def test_steps_are_as_even_as_their_errors_allow() -> None:
+    zero = torch.zeros(3, 5).double()
+    off = torch.deg2rad(torch.tensor([2.0, -1.0, 0.0, 1.0, -2.0])).double()
+    phases = nominal_phases(5, 1)[:, 0] + off + torch.tensor([[0.3], [2.0], [-1.0]]).double()
+
+    def steps(error_deg: float) -> Tensor:
+        error = torch.full_like(zero, math.radians(error_deg))
+        found = Phases(phases, zero[:, :2], zero[:, :2], zero + 1, zero + 1, error)
+        return _evened(found).phase_rad - nominal_phases(5, 1)[:, 0]
+
+    torch.testing.assert_close(steps(0.01), off + torch.tensor([[0.3], [2.0], [-1.0]]).double(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(steps(3.0), steps(3.0)[:, :1].expand(-1, 5))
+    # Half of their variance, 2.5 square degrees as of a sample, is error: half is kept.
+    half = torch.rad2deg(steps(math.sqrt(1.25)))
+    torch.testing.assert_close(
+        half - half.mean(1, keepdim=True), torch.rad2deg(off).expand(3, -1) / 2, atol=0.01, rtol=0
+    )
 
 
 def test_a_frame_that_is_brighter_is_told(three_beams) -> None:
