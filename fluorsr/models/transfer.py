@@ -1,8 +1,8 @@
 """Tiles to a device and back.
 
-    CPU    as they are
-    CUDA   thread 1   to GPU | compute | back           Each thread has a stream of its own and gives the GPU its tiles
-           thread 2          | to GPU  | compute | back  from page-locked memory: some travel while others are computed.
+CPU    as they are
+CUDA   thread 1   to GPU | compute | back           Each thread has a stream of its own and gives the GPU its tiles
+       thread 2          | to GPU  | compute | back  from page-locked memory: some travel while others are computed.
 """
 
 from __future__ import annotations
