@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
 from fluorsr.classical.registry import make_optics
@@ -185,8 +185,9 @@ def draw(table: dict[Key, list[dict[str, float] | None]], path: Path) -> None:
             axes.set_title(f"{beams} beams" if c == 0 else "", color=INK, fontsize=9, loc="left")
             axes.set_xlabel("pixels along each side" if r else "", color=INK, fontsize=8)
             axes.set_ylabel(HEADINGS[name], color=INK, fontsize=8)
-            axes.yaxis.set_major_formatter(LogFormatter())
-            axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
             axes.tick_params(colors=FAINT, labelsize=7, which="both")
             for spine in axes.spines.values():
                 spine.set_color(FAINT)
