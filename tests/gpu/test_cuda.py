@@ -94,7 +94,8 @@ def test_a_run_and_one_process_a_gpu_write_the_same_pixels(tmp_path: Path) -> No
     np.testing.assert_array_equal(one, every)
 
 
-def test_training_learns(tmp_path: Path) -> None:
+def test_training_runs_on_the_gpu(tmp_path: Path) -> None:
     recipe = read_recipe("edsr-confocal-sted-x2", {"steps": 40, "warmup": 5, "validate_every": 20, "pool": 16})
     train(recipe, tmp_path / "run", workers=0)
+    assert torch.cuda.get_device_name() in (tmp_path / "run" / "environment.json").read_text()
     assert (tmp_path / "run" / "edsr-confocal-sted-x2.safetensors").is_file()

@@ -7,7 +7,7 @@ exact image of the shapes. Light is 1 a micrometre of line, and 1 a square micro
 from __future__ import annotations
 
 import math
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pydantic
@@ -61,22 +61,25 @@ class LinePairs(Parameters):
     length_um     of the lines;  angle_rad  from the y axis, per cell
     """
 
-    spacings_um: tuple[float, ...] = (0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4)
     stretch: Positive = (1.0, 1.0)
+    spacings_um: tuple[float, ...] = pydantic.Field(
+        default=(0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4), validate_default=True
+    )
     length_um: float = pydantic.Field(default=4.0, gt=0, le=14)
     angle_rad: Range = (0.0, math.pi)
 
     cell_um: ClassVar[float] = 16.0
 
-    @pydantic.model_validator(mode="after")
-    def _fits(self) -> Self:
-        spacings = self.spacings_um
-        if not spacings or min(spacings) <= 0 or self.stretch[1] * sum(spacings) + len(spacings) - 1 > 14:
+    @pydantic.field_validator("spacings_um")
+    @classmethod
+    def _fits(cls, value: tuple[float, ...], info: pydantic.ValidationInfo) -> tuple[float, ...]:
+        most = info.data.get("stretch", (1.0, 1.0))[1]
+        if not value or min(value) <= 0 or most * sum(value) + len(value) - 1 > 14:
             raise ValueError(
-                f"needs spacings above 0 that fit side by side, 1 um apart, within 14 um; got {spacings}, stretched "
-                f"{self.stretch[1]:g} times at most: try fewer"
+                f"needs spacings above 0 that fit side by side, 1 um apart, within 14 um; got {value}, stretched "
+                f"{most:g} times at most: try fewer"
             )
-        return self
+        return value
 
     @property
     def reach_um(self) -> float:

@@ -141,7 +141,9 @@ def test_star_image_by_hand() -> None:
 
 
 def test_targets_that_cannot_be() -> None:
-    with pytest.raises(InputError, match=r"needs spacings above 0 that fit side by side"):
+    with pytest.raises(InputError, match=r"spacings_um: Value error, needs spacings above 0 that fit side by side"):
         parameters_of("line_pairs", spacings_um=[1.0] * 12)
+    with pytest.raises(InputError, match=r"spacings_um: Value error, needs .* stretched 6 times at most: try fewer"):
+        parameters_of("line_pairs", stretch=(1.0, 6.0))
     with pytest.raises(InputError, match=r"inner_um 3\.0 must be below outer_um 2\.0"):
         parameters_of("siemens_star", inner_um=3.0, outer_um=2.0)
