@@ -25,17 +25,17 @@ import numpy as np
 import psutil
 import torch
 import zarr
-from distributed import Client, LocalCluster
 from torch import Tensor, nn
 
 import fluorsr.pipeline.window as window_module
 from fluorsr.image import Image
 from fluorsr.models.torchscript import quiet_jit
+from fluorsr.pipeline.cluster import Where, cluster
 from fluorsr.pipeline.journal import BlockFacts, Journal
 from fluorsr.pipeline.places import Places
 from fluorsr.pipeline.plan import make_plan, whole
 from fluorsr.pipeline.run import infer
-from fluorsr.pipeline.worker import BLOCKS_AT_ONCE, Result
+from fluorsr.pipeline.worker import Result
 from fluorsr.restorer import RestorerSpec
 
 MIB = 2**20
@@ -112,16 +112,7 @@ def blocks_part(limit: int, folder: Path) -> dict[str, float]:
     before = psutil.Process().memory_info().rss / MIB
     journal = Journal.create(folder, {}, {}, len(Places(plan.layout)))
     setattr(window_module, "work", nothing)  # noqa: B010
-    with (
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=BLOCKS_AT_ONCE,
-            processes=False,
-            memory_limit=0,
-            dashboard_address="127.0.0.1:0",
-        ) as local,
-        Client(local) as client,
-    ):
+    with cluster(Where()) as client:
         began, began_cpu = time.perf_counter(), time.process_time()
         for results in window_module.Window(client, "bench", print).run(range(rows), str):
             for result in results:
