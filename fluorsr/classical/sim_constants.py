@@ -38,6 +38,18 @@ OF_NOISE = 0.98
 DRIFT_UM = 0.005
 """Standard deviation of where the specimen stands in a frame, before anything is measured."""
 
+# of what two orders share (fluorsr.classical.sim_overlap)
+COHERENT = 0.95
+"""Of the power that two orders share, at most: light out of focus is not the same in both."""
+LEAK = 0.03
+"""Of order 0 in another, that wrong steps leave."""
+USUAL_CONTRAST, LEAST_CONTRAST = 0.3, 0.02
+"""Of an order, half its modulation: before anything is measured, and at least."""
+LENS_SLOPE = 1.0
+"""Standard deviation of the logarithm of a lens's damping from the one assumed."""
+LENSES, FITS = 2, 3
+"""How often the orders are made alike, and each time their contrast and the lens's slope are fitted."""
+
 # of the measurement (fluorsr.classical.sim_parameters)
 ROUNDS = 4
 STEADY = 2

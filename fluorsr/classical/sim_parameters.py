@@ -3,10 +3,11 @@
     1  orders taken apart with the phase steps as declared                     Gustafsson 2000
     2  pattern vector p: the peak of the cross-correlation of what order 0 and order m share
            X_m(q) = sum_k conj(S(k)) H(k + q) C_m(k + q)                       after Gustafsson et al. 2008
-       summed over orders at q = p, 2 p, and refined by a zoomed Fourier transform
+       summed over orders at q = p, 2 p, and refined by a zoomed Fourier transform; its phase is the order's, and its
+       height over what order 0 lets expect the modulation (fluorsr.classical.sim_overlap)
     3  each frame as a weighted sum of the orders that the wide-field image predicts
            D_n = a_n0 H S + sum_m Re(a_nm H (S exp(2 pi i m p.r)))
-       whose a_nm are its phases, its brightness and the modulation; linear, so each frame's phase is measured alone
+       whose a_nm are its phase and brightness; linear, so each frame's phase is measured alone
     4  orders taken apart with these phases, and 2 and 3 again, each frame put back by the specimen's drift; the steps
        from what wrong ones leave of the other orders in order 0, which is the same at all angles
 
@@ -25,13 +26,12 @@ from torch import Tensor
 from fluorsr.classical import sim_constants as usual
 from fluorsr.classical.sim_orders import (
     SimOptics,
-    centres_um,
     check_phases,
-    mixed,
     nominal_phases,
     told_apart,
     unmixing,
 )
+from fluorsr.classical.sim_overlap import overlaps, refine, turns
 from fluorsr.classical.sim_scene import Place, Scene, check_series
 from fluorsr.classical.sim_search import LEAST_STRENGTH, SAME_PERIOD, find_vectors
 from fluorsr.errors import InputError
@@ -65,7 +65,7 @@ class SimParameters:
     wave_per_um   [A, 2] (y, x) of the first order, cycles per um; signed so that the phases rise from frame to frame
     phase_rad     [A, N] of the first order at (0, 0), the corner of the first pixel
     offset_rad    [A, M] by which order m's phase differs from m times the first's; 0 for the first
-    modulation    [A, M] contrast of each order in the image, out-of-focus light left out
+    modulation    [A, M] contrast of each order in the image, haze without stripes left out
     light         [A, N] brightness of each frame, 1 on average
     clarity       [A, N] contrast of each frame's stripes over the angle's median: near 0 where a frame has others
     phase_error_rad  [A, N] standard error of phase_rad against the angle's mean
@@ -203,13 +203,14 @@ def measure_rounds(scene: Scene, rough: Tensor, rounds: int, *, known: bool) -> 
         unmix = unmixing(orders_rad, light)
         if measured is not None:
             scene.look(torch.einsum("an,anyx->ayx", unmix[:, 0].real, scene.frames))
+        densities, contrast = overlaps(scene, unmix, waves)
+        base = waves
         if not known:
-            products = scene.products(mixed(unmix, scene.spectra), waves)
             # From the same place each time: in the dark it would walk from one chance peak to the next.
-            waves = torch.stack([_refine(products[a], rough[a], scene) for a in range(len(rough))])
+            waves = base + torch.stack([refine(scene, densities[a], rough[a] - base[a]) for a in range(len(rough))])
         if len(places) == 0 or not known:
             places = [scene.place(a, waves[a]) for a in range(len(waves))]
-        measured, drift = _measure(scene, places, unmix, measured)
+        measured, drift = _measure(scene, places, unmix, measured, turns(scene, densities, waves - base), 2 * contrast)
         if number + 1 == usual.STEADY and rounds > usual.STEADY:
             scene.move(drift)
             moved = drift
@@ -273,19 +274,25 @@ def reach_per_um(optics: SimOptics, orders: int, period_um: tuple[float, float] 
     return LONGEST * optics.cutoff_per_um / orders, min(SHORTEST * optics.cutoff_per_um, nyquist) / orders
 
 
-def _measure(scene: Scene, places: list[Place], unmix: Tensor, before: Phases | None) -> tuple[Phases, Tensor]:
-    """Step 3, of orders that lie at those places, with what takes them apart [A, M + 1, N]; and drift [A, N, 2]."""
+def _measure(
+    scene: Scene, places: list[Place], unmix: Tensor, before: Phases | None, turned: Tensor, modulation: Tensor
+) -> tuple[Phases, Tensor]:
+    """Step 3, of orders that lie at those places, with what takes them apart [A, M + 1, N]; and drift [A, N, 2].
+
+    turned, modulation  [A, M] of the orders taken apart
+    """
     found: list[Phases] = []
     drifts: list[Tensor] = []
     for a in range(len(places)):
-        light, orders, variance, drift = scene.weights(places[a])
-        phases = phases_of(light, orders, variance, even=True)
-        if before is not None:
+        if before is None:
+            light, orders, variance, drift = scene.weights(places[a])
+            phases = phases_of(light, orders, variance, even=True)
+        else:
             theta = orders_of(before.phase_rad, before.offset_rad)[a]
             light, finer, variance, drift = scene.weights(places[a], unmix[a])
             phases = phases_of(light, finer, variance, even=True)
             left, covariance = scene.left(a, places[a], unmix[a])
-            phases = _finer(phases, orders, theta, before.light[a], left, covariance)
+            phases = _finer(phases, theta, before.light[a], left, covariance, turned[a], modulation[a])
         found.append(phases)
         drifts.append(drift)
     together = all_angles(found)
@@ -349,8 +356,10 @@ def phases_of(light: Tensor, orders: Tensor, variance: Tensor, *, even: bool) ->
     return _phases_at(light, orders, step, 1 / torch.sqrt(known))
 
 
-def _finer(rough: Phases, orders: Tensor, theta: Tensor, light: Tensor, left: Tensor, covariance: Tensor) -> Phases:
-    """Phases by what is `left` of the orders in order 0, taken apart with theta [N, M] and light [N].
+def _finer(
+    rough: Phases, theta: Tensor, light: Tensor, left: Tensor, covariance: Tensor, turned: Tensor, modulation: Tensor
+) -> Phases:
+    """Steps by what is `left` of the orders in order 0, taken apart with theta [N, M] and light [N]; and their mean.
 
     Steps that are off by d_n leave of order m in order 0, whose weights are w_n:
         sum_n w_n light_n i m d_n exp(i theta_nm)
@@ -369,7 +378,15 @@ def _finer(rough: Phases, orders: Tensor, theta: Tensor, light: Tensor, left: Te
     off = inverse @ (leaving.T @ sureness @ left + known @ off)
     # Of steps against each other: their mean is measured apart.
     inverse = inverse - inverse.mean(0) - inverse.mean(1, keepdim=True) + inverse.mean()
-    return _phases_at(rough.light, orders, theta[:, 0] + off, torch.sqrt(inverse.diagonal()))
+    order = torch.arange(1, theta.shape[1] + 1, dtype=torch.float64, device=theta.device)
+    return Phases(
+        theta[:, 0] + off - off.mean() + turned[0],
+        theta[0] - order * theta[0, 0] + turned - order * turned[0],
+        modulation,
+        rough.light,
+        rough.clarity,
+        torch.sqrt(inverse.diagonal()),
+    )
 
 
 def _phases_at(light: Tensor, orders: Tensor, step: Tensor, error: Tensor) -> Phases:
@@ -381,20 +398,3 @@ def _phases_at(light: Tensor, orders: Tensor, step: Tensor, error: Tensor) -> Ph
     contrast = torch.where(light > 0, orders.abs().sum(1) / light, torch.zeros_like(light))
     clarity = contrast / contrast.median().clamp(min=usual.TINY)
     return Phases(phase, base - m * base[0], modulation.clamp(0, 2), light, clarity, error)
-
-
-def _refine(product: Tensor, wave: Tensor, scene: Scene) -> Tensor:
-    """The peak of sum_m |X_m(m q)|^2 / E_m near `wave`, by ever finer Fourier transforms around it."""
-    y, x = centres_um(scene.shape, scene.pixel_um, wave.device)
-    energy = (product.abs() ** 2).sum((1, 2))
-    step = 1 / (scene.pixel_um * max(scene.shape[0], scene.shape[1]))
-    for factor in usual.ZOOM:
-        grid = factor * step * torch.arange(-5, 6, dtype=torch.float64, device=wave.device)
-        total = torch.zeros([len(grid), len(grid)], dtype=torch.float64, device=wave.device)
-        for m in range(1, scene.orders + 1):
-            along_y = torch.exp(-2j * math.pi * m * (wave[0] + grid)[:, None] * y[:, 0])
-            along_x = torch.exp(-2j * math.pi * m * (wave[1] + grid)[:, None] * x)
-            total = total + (along_y @ product[m - 1] @ along_x.T).abs() ** 2 / energy[m - 1]
-        row, column = divmod(int(total.argmax()), len(grid))
-        wave = torch.stack([wave[0] + grid[row], wave[1] + grid[column]])
-    return wave

@@ -59,7 +59,7 @@ class Scene:
         self.fy, self.fx = frequencies(self.shape, self.pixel_um, frames.device)
         self.frequency = torch.hypot(self.fy, self.fx)
         self.transfer = transfer(lens, self.frequency)
-        self._lens = lens
+        self.lens = lens
         self.passes = self.transfer > usual.LEAST_TRANSFER
         self.window = edge_window(self.shape, device=frames.device)
         # Each frame's own level: what is even in all would be taken for structure where they differ in brightness.
@@ -68,7 +68,8 @@ class Scene:
         self.spectra = torch.fft.fft2(self.frames * self.window)
         self.wides = self._looked(self.frames.mean(1))
         self.wide = self.wides.mean(0)
-        self._power = Spectrum(self.wides, self.frequency)
+        self.power = Spectrum(self.wides, self.frequency)
+        self.endless = periodic(self.frames.mean((0, 1)))
         self.specimen = self._specimen(self.frames.mean(1))
         self.even = self._even()
 
@@ -76,7 +77,8 @@ class Scene:
         """Take the specimen from wide-field images [A, Y, X], one from each angle: they differ in noise only."""
         self.wides = self._looked(wide)
         self.wide = self.wides.mean(0)
-        self._power = Spectrum(self.wides, self.frequency)
+        self.power = Spectrum(self.wides, self.frequency)
+        self.endless = periodic(wide.mean(0))
         self.specimen = self._specimen(wide)
         self.even = self._even()
 
@@ -107,7 +109,7 @@ class Scene:
                 distance = self._distance(sign * m * wave)
                 weight = weight * attenuation(distance, 1.0, usual.NOTCH_PER_UM)
                 distances.append(distance.flatten())
-            passed.append(transfer(self._lens, self._distance(-m * wave)))
+            passed.append(transfer(self.lens, self._distance(-m * wave)))
             striped.append(carrier(m * wave, self.shape, self.pixel_um) * self.window)
         height, width = self.shape
         # The other half of the plane is this one's conjugate.
@@ -131,47 +133,20 @@ class Scene:
         self.frames = torch.fft.ifft2(torch.fft.fft2(self.frames) * back).real
         self.spectra = self.spectra * back
 
-    def products(self, separated: Tensor, waves: Tensor) -> Tensor:
-        """conj(M_m) C_m at each pixel, whose Fourier transform is highest at m p: [A, M, Y, X].
-
-        M_m is what the specimen would give at `waves`. Both are cut to the frequencies that are known in both, so that
-        where the waves are right the product is a density without a phase, and nothing moves the peak.
-        """
-        found: list[Tensor] = []
-        for a in range(len(waves)):
-            for m in range(1, self.orders + 1):
-                wave = m * waves[a]
-                distance = self._distance(wave)
-                # Both orders' transfers alike: where they differ, light out of focus is not the same in both.
-                weight = torch.sqrt(transfer(self._lens, distance) * self.transfer) * self.trust(distance) * self.passes
-                for each in (distance, self.frequency):
-                    weight = weight * attenuation(each, 1.0, usual.NOTCH_PER_UM)
-                wanted = torch.fft.ifft2(self._striped(wave) * weight)
-                seen = torch.fft.ifft2(separated[a, m] * weight)
-                found.append(wanted.conj() * seen * carrier(wave, self.shape, self.pixel_um))
-        return torch.stack(found).reshape([len(waves), self.orders, self.shape[0], self.shape[1]])
-
     def trust(self, frequency: Tensor) -> Tensor:
         """Share of the specimen in the wide-field image's power at any frequencies: [...] of the same shape."""
         ring, reached = self.rings(frequency)
-        return self._power.share[ring] * reached
+        return self.power.share[ring] * reached
 
     def rings(self, frequency: Tensor) -> tuple[Tensor, Tensor]:
         """Which ring of `Spectrum` they lie in, and whether the frames hold anything there: [...] of the same shape."""
-        ring, last = torch.round(frequency / self._power.step).long(), len(self._power.share) - 1
-        reached = (ring <= last) & (transfer(self._lens, frequency) > usual.LEAST_TRANSFER)
+        ring, last = torch.round(frequency / self.power.step).long(), len(self.power.share) - 1
+        reached = (ring <= last) & (transfer(self.lens, frequency) > usual.LEAST_TRANSFER)
         # Frames come without their own level, so ring 0 tells nothing: its neighbour speaks for it.
         return ring.clamp(1, last), reached
 
     def _distance(self, wave: Tensor) -> Tensor:
         return torch.hypot(self.fy - wave[0], self.fx - wave[1])
-
-    def _striped(self, wave: Tensor) -> Tensor:
-        """Spectrum of H (S exp(2 pi i q.r)), cut by the window as the frames are."""
-        passed = transfer(self._lens, self._distance(-wave))
-        image = torch.fft.ifft2(self.specimen * passed) * carrier(wave, self.shape, self.pixel_um)
-        spectrum: Tensor = torch.fft.fft2(image * self.window)
-        return spectrum
 
     def weights(self, place: Place, unmix: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """a_nm of one angle's frames: brightness [N], orders [N, M] complex, their variance [N, M]; drift [N, 2] in um.
@@ -219,7 +194,7 @@ class Scene:
         means: list[Tensor] = []
         for m in range(self.orders):
             rings = ring[2 * m : 2 * m + 2].flatten()
-            nothing = torch.zeros_like(self._power.members)
+            nothing = torch.zeros_like(self.power.members)
             members = nothing.index_add(0, rings, torch.ones_like(rings, dtype=torch.float64)).clamp(min=1)
             mean = nothing.index_add(0, rings, values[2 * m : 2 * m + 2].flatten()) / members
             means.append(mean[rings].reshape(2, -1))
@@ -238,7 +213,7 @@ class Scene:
         same = torch.cat([others[None], self._slopes(some) * others])
         taken = _both(unmix[1:], unmix[1:].conj())
         found = taken @ place.seen
-        level = self._power.spread(self._power.noise).flatten()[some]
+        level = self.power.spread(self.power.noise).flatten()[some]
         frame = level / power_of(unmix[0]).sum()
         power = self._about(power_of(found), place.ring).clamp(min=usual.TINY)
         noise = self._about(power_of(taken).sum(1, keepdim=True) * frame, place.ring)
@@ -264,8 +239,27 @@ class Scene:
 
     def _noise(self, place: Place) -> float:
         """Variance of either part of a wide-field image's weighted spectrum."""
-        level = self._power.spread(self._power.noise).flatten()[place.some]
+        level = self.power.spread(self.power.noise).flatten()[place.some]
         return float((level * place.weight).mean()) / 2
+
+
+def periodic(image: Tensor) -> Tensor:
+    """Spectrum of an image [Y, X] less the smooth one that has its jumps from edge to opposite edge: [Y, X] complex.
+
+    Moisan, J. Math. Imaging Vis. 39, 161 (2011): no cross of light from frequency 0, and no window is needed.
+    """
+    height, width = image.shape[0], image.shape[1]
+    jump = torch.zeros_like(image)
+    rows, columns = image[-1] - image[0], image[:, -1] - image[:, 0]
+    jump[0] += rows
+    jump[-1] -= rows
+    jump[:, 0] += columns
+    jump[:, -1] -= columns
+    fy, fx = frequencies((height, width), 1.0, image.device)
+    curvature = 2 * torch.cos(2 * math.pi * fy) + 2 * torch.cos(2 * math.pi * fx) - 4
+    curvature[0, 0] = 1.0  # where the smooth image has nothing
+    spectrum: Tensor = torch.fft.fft2(image) - torch.fft.fft2(jump) / curvature
+    return spectrum
 
 
 def _both(plus: Tensor, minus: Tensor) -> Tensor:
