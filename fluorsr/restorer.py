@@ -94,7 +94,8 @@ class Restorer(Protocol):
         tiles    [B, frames, Y, X] float32, normalised; Y and X are multiples of spec.multiple
         origin   [B, 2] int64: global (y, x) of each tile's first pixel, in input pixels (may be negative)
         seed     of the noise, for stochastic restorers; a pixel's noise depends on it and its global position only
-        returns  [B, 1, scale * Y, scale * X] float32
+        returns  [B, 1, scale * Y, scale * X] float32; of an exact restorer the tile's halo, scale * halo on each side,
+                 may hold anything
         """
         ...
 

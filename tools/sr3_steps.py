@@ -63,7 +63,7 @@ def judge(network: torch.nn.Module, chosen: list[Case], sampler: str, steps: int
         low, high = np.percentile(case.degraded, (0.1, 99.9))
         pixels = torch.from_numpy((case.degraded.astype(np.float32) - low) / (high - low)).float()[None]
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            restored = network(channels_last(pixels), None, 0, steps, sampler)[0, 0].float()
+            restored = network(channels_last(pixels), steps=steps, sampler=sampler)[0, 0].float()
         ready = prepare(restored, torch.from_numpy(case.target), intensity="least-squares", crop_px=32)
         scores.append(measure(ready, METRICS, case.pixel_size_um))
     psnr, frc = (METRICS[name].mean([one[name] for one in scores]) for name in ("psnr", "frc"))

@@ -93,7 +93,10 @@ void Network::forward(const float* tile, Index height, Index width, Index y, Ind
     try {
         std::vector<c10::IValue> arguments{given, origin, seed};
         if (stripes) arguments.push_back(stripes->values);
-        found = program_->module.forward(arguments).toTensor().to(torch::kCPU).contiguous();
+        // Its halo is thrown away: with `centre` a diffusion model computes less of it; older files have forward alone.
+        const bool centre = !stripes && program_->module.find_method("centre").has_value();
+        const torch::jit::Method method = program_->module.get_method(centre ? "centre" : "forward");
+        found = method(arguments).toTensor().to(torch::kCPU).contiguous();
     } catch (const std::exception& error) {
         throw std::runtime_error("the model failed: " + first_line(error));
     }

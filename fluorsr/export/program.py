@@ -40,7 +40,7 @@ class Options(TypedDict):
 class Program(nn.Module):
     """Wraps a network that is TorchScript already; meant to be scripted.
 
-    network   maps x; a stochastic one x, origin and seed, an int64 tensor
+    network   maps x; a stochastic one x, origin, seed and margin (models/sr3.py), the last two int64 tensors
     """
 
     __constants__ = ("stochastic",)  # decided when it is scripted: one of two calls fits the network
@@ -52,6 +52,7 @@ class Program(nn.Module):
         self.tile, self.overlap, self.bf16 = options["tile"], options["overlap"], options["bf16"]
         self.memory, self.seen, self.low, self.high = options["memory"], 0, options["low"], options["high"]
         self.percent_low, self.percent_high = spec.percentiles
+        self.margin = spec.halo if spec.exact else 0
 
     def forward(self, x: Tensor, origin: Tensor | None = None, seed: int = 0) -> Tensor:
         """Normalised tiles [B, frames, Y, X] float32 -> [B, 1, scale * Y, scale * X] float32.
@@ -59,9 +60,17 @@ class Program(nn.Module):
         origin, seed   of the noise, where the model draws samples: [B, 2] int64 global (y, x) of each tile's first
                        pixel, (0, 0) where None, and which sample
         """
-        return self._run(x, origin, seed)
+        return self._run(x, origin, seed, 0)
 
-    def _run(self, x: Tensor, origin: Tensor | None, seed: int) -> Tensor:
+    @torch.jit.export
+    def centre(self, x: Tensor, origin: Tensor, seed: int) -> Tensor:
+        """As `forward`, of tiles whose halo is thrown away once restored: what stands there may be anything.
+
+        A model that draws samples so computes less. Tiles that have no centre are restored whole.
+        """
+        return self._run(x, origin, seed, self.margin if min(x.size(2), x.size(3)) > 2 * self.margin else 0)
+
+    def _run(self, x: Tensor, origin: Tensor | None, seed: int, margin: int) -> Tensor:
         """What the network makes of its input."""
         if self.bf16:
             x = x.to(torch.bfloat16)
@@ -72,7 +81,7 @@ class Program(nn.Module):
         if self.stochastic:
             if origin is None:
                 origin = torch.zeros([batch, 2], dtype=torch.int64, device=x.device)
-            y: Tensor = self.network(x, origin, torch.tensor(seed, device=x.device))
+            y: Tensor = self.network(x, origin, torch.tensor(seed, device=x.device), torch.tensor(margin))
         else:
             y = self.network(x)
         return y.to(torch.float32).contiguous()
@@ -140,7 +149,7 @@ class Program(nn.Module):
         return facts
 
     def _tile(self, tiles: Tensor, origin: Tensor, seed: int, facts: dict[str, Tensor]) -> Tensor:
-        return self.forward(tiles, origin, seed)
+        return self.centre(tiles, origin, seed)
 
     def _restore(self, x: Tensor, seed: int, facts: dict[str, Tensor]) -> Tensor:
         """A normalised image [1, frames, Y, X] of any size -> [1, 1, scale * Y, scale * X]."""

@@ -139,9 +139,14 @@ class SimProgram(Program):
         seed              has no effect
         """
         if stripes is not None:
-            return self._run(self.orders(x, stripes, origin), None, seed)
+            return self._run(self.orders(x, stripes, origin), None, seed, 0)
         alone = [self.orders(x[i : i + 1], self.orders.at(x[i], 0, 0), None) for i in range(x.size(0))]
-        return self._run(torch.cat(alone), None, seed)
+        return self._run(torch.cat(alone), None, seed, 0)
+
+    @torch.jit.export
+    def centre(self, x: Tensor, origin: Tensor, seed: int) -> Tensor:
+        """As `forward`: this network computes the whole tile."""
+        return self.forward(x, origin, seed, None)
 
     @torch.jit.export
     def measure(self, frames: Tensor, low: float, span: float) -> dict[str, Tensor]:

@@ -93,7 +93,7 @@ def build(source: Source, *, tile: int | None, precision: str, normalise: str) -
     given = raw.config.inputs if raw else spec.frames
     example: tuple[Tensor, ...] = (channels_last(filaments(given, 32 * spec.multiple).to(DTYPES[precision])),)
     if spec.stochastic:  # seed and origin must not be baked in
-        example = (*example, torch.tensor([[40, 60]]), torch.tensor(3))
+        example = (*example, torch.tensor([[40, 60]]), torch.tensor(3), torch.tensor(8))
     frozen = freeze(network, example)
     with quiet_jit():
         # torch.jit.script takes a module that was loaded, but not one that was just frozen

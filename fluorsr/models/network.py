@@ -8,6 +8,7 @@ So one-channel inputs and weights get the strides of channels_last explicitly.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,9 @@ from fluorsr.models.transfer import Transfer
 from fluorsr.restorer import RestorerSpec
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+ARITHMETIC = 2
+"""Raised whenever the same weights come to round in another way, so that no output mixes both: part of its identity."""
 
 
 class Network:
@@ -92,14 +96,24 @@ class Network:
 
 
 class SeededNetwork(Network):
-    """A program that draws samples as a Restorer: its steps and sampler are inside, its place and seed are given."""
+    """A program that draws samples as a Restorer: its steps and sampler are inside, its place and seed are given.
+
+    Where it has a `centre` (export/program.py), that is called in place of its forward.
+    """
+
+    def __init__(self, module: nn.Module, spec: RestorerSpec, **options: Any) -> None:
+        super().__init__(module, spec, **options)
+        self._forward = getattr(module, "centre", module)
 
     def _run(self, given: Tensor, origin: Tensor, seed: int) -> Tensor:
         return self._forward(given, origin, seed)
 
 
 class SamplingNetwork(Network):
-    """A diffusion model as a Restorer: its module also takes each tile's place, the seed, the steps and the sampler."""
+    """A diffusion model as a Restorer: its module also takes each tile's place, the seed, the steps and the sampler.
+
+    And where it is exact the halo, as a margin: nothing that is kept depends on all of it in all evaluations.
+    """
 
     def __init__(
         self,
@@ -112,11 +126,12 @@ class SamplingNetwork(Network):
         precision: str = "fp32",
     ) -> None:
         super().__init__(module, spec, device=device, precision=precision)
-        self._sample: Callable[[Tensor, Tensor, int, int, str], Tensor] = module
-        self._steps, self._sampler = steps, sampler
+        self._sample: Callable[[Tensor, Tensor, int, int, int, str], Tensor] = module
+        self._steps, self._sampler, self._margin = steps, sampler, spec.halo if spec.exact else 0
 
     def _run(self, given: Tensor, origin: Tensor, seed: int) -> Tensor:
-        return self._sample(given, origin, seed, self._steps, self._sampler)
+        margin = self._margin if min(given.shape[2:]) > 2 * self._margin else 0  # else there is no centre to keep
+        return self._sample(given, origin, seed, margin, self._steps, self._sampler)
 
 
 def prepare(module: nn.Module, *, device: str | torch.device, precision: str) -> nn.Module:

@@ -116,8 +116,10 @@ class PixelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, Y, X] -> the same shape."""
-        # In x's own precision: float32 weights would turn all that follows into float32, at twice the cost.
-        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6).to(x.dtype) * self.weight.to(x.dtype)
+        # In x's own precision: float32 would go on into all that follows, at twice the cost. A norm, since squares of
+        # their own pass through memory twice more.
+        square = torch.linalg.vector_norm(x, dim=1, keepdim=True).square() / x.shape[1]
+        return x * torch.rsqrt(square + 1e-6).to(x.dtype) * self.weight.to(x.dtype)
 
 
 class ResidualBlock(nn.Module):
@@ -137,7 +139,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """[B, in, Y, X] and the level's embedding [B, E] -> [B, out, Y, X]."""
         scale, shift = self.film(level)[:, :, None, None].chunk(2, dim=1)
-        h = self.norm(self.before(x)) * (1 + scale) + shift
+        h = torch.addcmul(shift, self.norm(self.before(x)), 1 + scale)
         result: Tensor = (self.skip(x) + self.after(h)) * math.sqrt(0.5)
         return result
 
@@ -285,12 +287,15 @@ class SR3(nn.Module):
         x: Tensor,
         origin: Tensor | None = None,
         seed: int = 0,
+        margin: int | Tensor = 0,
         steps: int | None = None,
         sampler: str | None = None,
     ) -> Tensor:
         """One sample of the images that x allows, float32.
 
         origin          [B, 2] int64, global (y, x) of each tile's first input pixel; None: all at (0, 0)
+        margin          input pixels on each side that nobody reads once restored, a tile's halo: evaluation k of S
+                        leaves out k / S of them, and what stands there in the end is arbitrary
         steps, sampler  network evaluations, and how they are used; None: the configuration's
         Raises InputError for a sampler or a number of steps that there is not.
         """
@@ -303,12 +308,18 @@ class SR3(nn.Module):
         def draw(n: int) -> Tensor:
             return gaussian(seed, n, first, height, width)
 
+        gammas = levels(self.schedule, steps or self.config.steps)
+        divisor = 2 ** (len(self.config.multipliers) - 1)
+        edges = [self.config.scale * margin * k // len(gammas) // divisor * divisor for k in range(len(gammas))]
+
         def predict(y: Tensor, gamma: float) -> Tensor:
+            edge = edges[gammas.index(gamma)]
             level = torch.full((batch,), math.sqrt(gamma), device=x.device)
-            found = self.denoiser(torch.cat([condition, y.to(x.dtype)], dim=1), level).float()
+            joined = torch.cat([condition, y.to(x.dtype)], dim=1)
+            seen = joined[:, :, edge : height - edge, edge : width - edge]
+            found = functional.pad(self.denoiser(seen, level).float(), (edge, edge, edge, edge))
             return self.estimate(y, found, gamma)
 
-        gammas = levels(self.schedule, steps or self.config.steps)
         y = find_sampler(sampler or self.config.sampler)(predict, draw, gammas)
         return y * SPREAD + CENTRE
 

@@ -13,6 +13,7 @@ from fluorsr.image import Image
 from fluorsr.io.ome_zarr import ZarrArray
 from fluorsr.io.remote import RemotePath, place
 from fluorsr.models.load import LoadedModel
+from fluorsr.models.network import ARITHMETIC
 from fluorsr.models.samplers import POWER
 from fluorsr.pipeline.block import Maker
 from fluorsr.pipeline.plan import as_record
@@ -33,6 +34,7 @@ def fingerprint(
         "fluorsr": importlib.metadata.version("fluorsr"),
         "model": loaded.spec.name,
         "model_sha256": loaded.sha256,
+        "arithmetic": ARITHMETIC,
         "device": loaded.device.partition(":")[0],
         "precision": loaded.precision,
         **({"steps": loaded.steps, "sampler": loaded.sampler, "levels": POWER} if loaded.steps else {}),

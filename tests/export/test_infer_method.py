@@ -43,6 +43,18 @@ def test_every_architecture_agrees_with_python(architecture, make_weights, tmp_p
     assert parity.holds, parity.comparisons
 
 
+@pytest.mark.parametrize("architecture", ["edsr", "sr3"])
+def test_the_centre_is_what_forward_gives(architecture, make_weights, tmp_path):
+    """And in tiles that have none, everything."""
+    program = export(make_weights(architecture), tmp_path)
+    halo = program.scale * program.halo
+    tiles, origin = torch.rand(2, 1, halo + 8, halo + 11), torch.tensor([[-3, 5], [70, 9]])
+    whole, centre = program(tiles, origin, 3), program.centre(tiles, origin, 3)
+    torch.testing.assert_close(centre[..., halo:-halo, halo:-halo], whole[..., halo:-halo, halo:-halo])
+    assert torch.equal(centre, whole) == (architecture == "edsr")
+    assert torch.equal(program.centre(tiles[..., :halo, :], origin, 3), program(tiles[..., :halo, :], origin, 3))
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
 def test_a_frame_equals_what_fluorsr_restores(dtype, make_weights, tmp_path):
     weights = make_weights("edsr")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fluorsr.errors import InputError
 from fluorsr.models.load import load
 from fluorsr.models.measure import measure
+from fluorsr.models.network import SamplingNetwork
 from fluorsr.models.reach import MAX_SAMPLING_HALO, measure_module
 from fluorsr.models.samplers import SAMPLERS
 from fluorsr.models.sr3 import CENTRE, SPREAD, SR3, Attention, Denoiser, PixelNorm, SR3Config, interpolate
@@ -104,7 +105,7 @@ def test_a_denoiser_that_knows_the_image_restores_it() -> None:
 
     network.denoiser = Oracle()
     for sampler in SAMPLERS:
-        torch.testing.assert_close(network(torch.rand(1, 1, 8, 8), None, 0, 10, sampler), truth, atol=2e-2, rtol=0)
+        torch.testing.assert_close(network(torch.rand(1, 1, 8, 8), steps=10, sampler=sampler), truth, atol=2e-2, rtol=0)
 
 
 def test_interpolation_is_keys_cubic_and_keeps_edges() -> None:
@@ -122,6 +123,9 @@ def test_interpolation_is_keys_cubic_and_keeps_edges() -> None:
     assert interpolate(image, 1) is image
 
 
+GUIDE = {"blocks": 1, "width": 8, "scale": 2}
+
+
 def test_a_sample_depends_on_the_halo_and_on_no_more() -> None:
     """In float64, in tiles placed anywhere: equal to rounding with the halo, and not with half of it."""
     network = small(steps=2).double()
@@ -132,12 +136,34 @@ def test_a_sample_depends_on_the_halo_and_on_no_more() -> None:
     at = torch.tensor([[-3, 2**34]])
     with torch.inference_mode():
         for sampler in SAMPLERS:
-            whole = network(image, at, 5, None, sampler)
-            tile = network(image[..., 4:, 7:], at + torch.tensor([[4, 7]]), 5, None, sampler)
+            whole = network(image, at, 5, sampler=sampler)
+            tile = network(image[..., 4:, 7:], at + torch.tensor([[4, 7]]), 5, sampler=sampler)
             difference = (tile - whole[..., 8:, 14:]).abs()
             inside, less = 2 * spec.halo, spec.halo
             assert float(difference[..., inside:-inside, inside:-inside].max()) < 1e-12
             assert float(difference[..., less:-less, less:-less].max()) > 1e-12
+
+
+def test_a_margin_costs_less_and_changes_no_pixel_that_is_read() -> None:
+    """In float64, with and without a guide; the denoiser is shown k / S of the margin less in evaluation k of S."""
+    for guide in (None, GUIDE):
+        network, halo = small(guide=guide).double(), measure_module(small(guide=guide)).halo
+        image, at = torch.rand(1, 1, 2 * halo + 9, 2 * halo + 12, dtype=torch.float64), torch.tensor([[-3, 2**34]])
+        shown: list[list[int]] = []
+        hook = network.denoiser.register_forward_pre_hook(lambda _, given, to=shown: to.append([*given[0].shape[2:]]))
+        with torch.inference_mode():
+            for sampler in SAMPLERS:
+                whole = network(image, at, 5, sampler=sampler)
+                shown.clear()
+                kept = network(image, at, 5, halo, sampler=sampler)
+                edge = 2 * halo
+                assert float((kept - whole).abs()[..., edge:-edge, edge:-edge].max()) < 1e-12
+                assert float((kept - whole).abs()[..., halo:-halo, halo:-halo].max()) > 1e-12
+                assert kept.shape == whole.shape
+                assert bool(kept.isfinite().all())
+                edges = [2 * halo * k // 3 // 2 * 2 for k in range(3)]
+                assert shown == [[4 * halo + 18 - 2 * edge, 4 * halo + 24 - 2 * edge] for edge in edges]
+        hook.remove()
 
 
 def test_far_reaching_samples_are_not_called_exact() -> None:
@@ -146,9 +172,6 @@ def test_far_reaching_samples_are_not_called_exact() -> None:
     assert dataclasses.astuple(measure_module(small(), few))[2:] == (few * one, 1, True, True)
     assert dataclasses.astuple(measure_module(small(), many))[2:] == (MAX_SAMPLING_HALO, 1, False, True)
     assert not measure_module(small(norm="group")).exact
-
-
-GUIDE = {"blocks": 1, "width": 8, "scale": 2}
 
 
 def test_the_guide_is_asked_once() -> None:
@@ -201,8 +224,22 @@ def test_a_loaded_model_samples_as_asked(stored) -> None:
     with torch.inference_mode():
         torch.testing.assert_close(usual.restore(tiles, origin, 4), network(tiles, origin, 4))
         asked = load(path, device="cpu", precision="fp32", steps=5, sampler="ddpm")
-        torch.testing.assert_close(asked.restore(tiles, origin, 4), network(tiles, origin, 4, 5, "ddpm"))
+        torch.testing.assert_close(asked.restore(tiles, origin, 4), network(tiles, origin, 4, steps=5, sampler="ddpm"))
     assert asked.spec.halo == usual.spec.halo // 3 * 5
+
+
+def test_a_loaded_model_leaves_the_halo_alone(stored) -> None:
+    """Tiles with a centre cost less; of a model that is not exact they are restored whole, as those without are."""
+    path, network = stored
+    model, origin = load(path, device="cpu", precision="fp32"), torch.tensor([[40, -8]])
+    halo = model.spec.halo
+    tile, edge = torch.rand(1, 1, 2 * halo + 4, 2 * halo + 6), 2 * halo
+    with torch.inference_mode():
+        restored, whole = model.restore(tile, origin, 4), network(tile, origin, 4)
+        torch.testing.assert_close(restored[..., edge:-edge, edge:-edge], whole[..., edge:-edge, edge:-edge])
+        assert not torch.equal(restored, whole)
+        far = SamplingNetwork(network, dataclasses.replace(model.spec, exact=False), 3, network.config.sampler)
+        torch.testing.assert_close(far.restore(tile, origin, 4), whole)
 
 
 def test_bf16_stays_close_and_keeps_its_state_in_float32(stored) -> None:
