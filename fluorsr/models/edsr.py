@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from fluorsr.models.blocks import ResidualBlock, conv3x3, upsampler
+from fluorsr.models.subpixel import composed3
 
 
 class EDSRConfig(BaseModel):
@@ -43,8 +44,11 @@ class EDSRConfig(BaseModel):
 class EDSR(nn.Module):
     """The network. `forward` maps [B, in_channels, Y, X] to [B, out_channels, scale * Y, scale * X]."""
 
+    __constants__ = ("enlarges",)  # decided when it is scripted: scale 1 has nothing to index
+
     def __init__(self, config: EDSRConfig) -> None:
         super().__init__()
+        self.enlarges = config.scale > 1
         self.head = conv3x3(config.in_channels, config.width)
         blocks: list[nn.Module] = [ResidualBlock(config.width, config.residual_scaling) for _ in range(config.blocks)]
         self.body = nn.Sequential(*blocks, conv3x3(config.width, config.width))
@@ -54,5 +58,12 @@ class EDSR(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Restore a batch: [B, in_channels, Y, X] -> [B, out_channels, scale * Y, scale * X]."""
         features = self.head(x)
-        restored: Tensor = self.tail(self.upsample(features + self.body(features)))
-        return restored
+        features = features + self.body(features)
+        if not self.enlarges:
+            restored: Tensor = self.tail(features)
+            return restored
+        for n, step in enumerate(self.upsample):
+            if n < len(self.upsample) - 2:
+                features = step(features)
+        last = self.upsample[-2]
+        return composed3(features, last.weight, last.bias, self.tail.weight, self.tail.bias)  # type: ignore[arg-type]

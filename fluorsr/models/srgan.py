@@ -20,6 +20,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from fluorsr.errors import InputError
 from fluorsr.models.blocks import conv3x3, upsampler
+from fluorsr.models.subpixel import shuffled_conv
 
 LEAK = 0.2
 """Slope of the critic's LeakyReLU below 0."""
@@ -59,8 +60,11 @@ class Block(nn.Module):
 class SRGAN(nn.Module):
     """The generator. `forward` maps [B, in_channels, Y, X] to [B, out_channels, scale * Y, scale * X]."""
 
+    __constants__ = ("enlarges",)  # decided when it is scripted: scale 1 has nothing to index
+
     def __init__(self, config: SRGANConfig) -> None:
         super().__init__()
+        self.enlarges = config.scale > 1
         self.head = nn.Sequential(nn.Conv2d(config.in_channels, config.width, 9, padding=4), nn.PReLU())
         blocks = [Block(config.width, batch_norm=config.batch_norm) for _ in range(config.blocks)]
         self.body = nn.Sequential(*blocks, *_conv(config.width, config.batch_norm))
@@ -70,8 +74,16 @@ class SRGAN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Restore a batch: [B, in_channels, Y, X] -> [B, out_channels, scale * Y, scale * X]."""
         features = self.head(x)
-        restored: Tensor = self.tail(self.upsample(features + self.body(features)))
-        return restored
+        features = features + self.body(features)
+        if not self.enlarges:
+            restored: Tensor = self.tail(features)
+            return restored
+        for n, step in enumerate(self.upsample):
+            if n < len(self.upsample) - 3:
+                features = step(features)
+        # The last shuffle comes after the PReLU, which has one slope for all channels, and after the tail.
+        fine = self.upsample[-1](self.upsample[-3](features))
+        return shuffled_conv(fine, self.tail.weight, self.tail.bias)
 
 
 class CriticConfig(BaseModel):

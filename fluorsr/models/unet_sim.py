@@ -32,6 +32,7 @@ from torch.nn import functional
 from fluorsr.classical.sim_constants import SCALE
 from fluorsr.classical.sim_demodulate import channels
 from fluorsr.models.blocks import conv3x3, upsampler
+from fluorsr.models.subpixel import composed1
 
 ANGLES, ORDERS = 3, 2
 """Directions of a series, and side orders of three beams; two beams draw the second alone, at half the vector."""
@@ -105,11 +106,14 @@ class Up(nn.Module):
 class UNet(nn.Module):
     """[B, in, Y, X] -> [B, out, scale * Y, scale * X]; Y and X are multiples of 2 ** (levels - 1)."""
 
+    __constants__ = ("enlarges",)  # decided when it is scripted: scale 1 has nothing to index
+
     def __init__(
         self, in_channels: int, out_channels: int, widths: tuple[int, ...], *, scale: int, batch_norm: bool
     ) -> None:
         super().__init__()
         first = widths[0]
+        self.enlarges = scale > 1
         self.head = DoubleConvolution(in_channels, first, batch_norm=batch_norm)
         pairs = list(pairwise(widths))
         self.pool = nn.MaxPool2d(2)
@@ -126,8 +130,14 @@ class UNet(nn.Module):
             x = down(self.pool(x))
         for up in self.up:
             x = up(x, skips.pop())
-        restored: Tensor = self.tail(self.upsample(x))
-        return restored
+        if not self.enlarges:
+            restored: Tensor = self.tail(x)
+            return restored
+        for n, step in enumerate(self.upsample):
+            if n < len(self.upsample) - 2:
+                x = step(x)
+        last = self.upsample[-2]
+        return composed1(x, last.weight, last.bias, self.tail.weight, self.tail.bias)  # type: ignore[arg-type]
 
 
 class UNetSIM(nn.Module):

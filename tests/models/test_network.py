@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fluorsr.errors import ModelError
 from fluorsr.models.allocator import tune_allocator
@@ -73,23 +74,32 @@ def test_concurrent_threads_change_no_bit(network):
                 assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
+class Orders(TorchDispatchMode):
+    """Notes the steps from channel to channel in what each convolution is given and makes, and its output channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[int, int, int]] = []
+
+    def __torch_dispatch__(self, called, types, args=(), kwargs=None):
+        made = called(*args, **(kwargs or {}))
+        if called is torch.ops.aten.conv2d.default:
+            self.found.append((args[0].stride()[1], made.stride()[1], made.shape[1]))
+        return made
+
+
 def test_no_layer_falls_back_to_channels_first():
     # a one-channel weight or input left with ambiguous strides makes torch choose channels-first from there on
-    orders = []
-
-    def watch(module: nn.Module, given: tuple[torch.Tensor, ...], made: torch.Tensor) -> None:
-        orders.append((module, given[0].stride()[1], made.stride()[1]))
-
     torch.manual_seed(0)
     module = prepare(EDSR(EDSRConfig(blocks=1, width=8, scale=2)), device="cpu", precision="fp32")
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             assert part.weight.stride() == (9 * part.in_channels, 1, 3 * part.in_channels, part.in_channels)
-            part.register_forward_hook(watch)
-    Network(module, SPEC).restore(torch.rand(1, 1, 32, 32), ORIGIN[:1], 0)
-    assert len(orders) == 6
-    assert all(given == 1 for _, given, _ in orders)
-    assert all(made == 1 for part, _, made in orders if part.out_channels > 1)
+    with Orders() as orders:
+        Network(module, SPEC).restore(torch.rand(1, 1, 32, 32), ORIGIN[:1], 0)
+    assert len(orders.found) == 5 + 4 * 2  # the body and its end, and two for each edge
+    assert all(given == 1 for given, _, _ in orders.found)
+    assert all(made == 1 for _, made, channels in orders.found if channels > 1)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
