@@ -5,11 +5,12 @@
 One EDSR restores a uint16 zarr array, default chunks, at twice the size. Every part runs in a process of its own, in
 turn, round after round; the figures are medians over the rounds, the ratios are taken within a round.
 
-    monai         the EDSR as TorchScript, eager fp32: load the zarr whole, normalise, sliding_window_inference with
-                  gaussian weights, save a zarr; with its best tile and batch, found on a crop first
-    monai bf16    the same, given fluorsr's own channels_last bf16 callable in place of the TorchScript file
+    monai         the EDSR as TorchScript, layer by layer as published, eager fp32: load the zarr whole, normalise,
+                  sliding_window_inference with gaussian weights, save a zarr; its best tile and batch, found first
+    monai export  the same, given the file of `fluorsr export`, which computes the last layers in one
+    monai bf16    the same, given fluorsr's own channels_last bf16 callable
     dask          what one writes with dask.array alone: chunks of 1024 with the model's own margin from `overlap`, the
-                  TorchScript file in `map_blocks`, margins cut off again, `to_zarr`, threads
+                  published network in `map_blocks`, margins cut off again, `to_zarr`, threads
     auto, fp32    `fluorsr infer` with that precision; it writes the pyramid too
     openvino ...  the same with `--engine openvino`, where that is installed
     ... model     the same model on as many tiles, nothing read or written: the rest is what the pipeline adds
@@ -28,7 +29,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,15 @@ import psutil
 import torch
 import zarr
 from numpy.typing import NDArray
+from published import Published
 from torch import Tensor
 
 from fluorsr.errors import import_extra
-from fluorsr.export.torchscript import export_torchscript
+from fluorsr.export.source import open_source
+from fluorsr.export.torchscript import export_torchscript, torchscript_bytes
 from fluorsr.models.allocator import tune_allocator
 from fluorsr.models.architectures import build
+from fluorsr.models.edsr import EDSR
 from fluorsr.models.load import load
 from fluorsr.models.measure import measure
 from fluorsr.models.precision import filaments
@@ -58,18 +62,19 @@ from fluorsr.restorer import RestorerSpec
 
 FLUORSR = {"auto": ("torch", "auto"), "fp32": ("torch", "fp32")}
 """Engine and precision of each part that is fluorsr."""
-PEERS = ("monai", "monai bf16", "dask")
+PEERS = ("monai", "monai export", "monai bf16", "dask")
 OPENVINO = {"openvino auto": ("openvino", "auto"), "openvino fp32": ("openvino", "fp32")}
 DASK_CHUNK = 1024
 
 
 @dataclass
 class Setting:
-    """One model on one input. `roi` and `batch` are MONAI's best."""
+    """One model on one input. `roi` and `batch` are MONAI's best, `published` what peers are given for the network."""
 
     model: str
     weights: Path
-    program: Path
+    published: Path
+    exported: Path
     source: Path
     folder: Path
     device: str = "cpu"
@@ -158,7 +163,7 @@ def model_part(
 def run_part(part: str, arguments: list[str]) -> dict[str, Any]:
     if part.startswith("monai"):
         model, device, source, output, roi, batch, overlap = arguments
-        callable_ = scripted(Path(model), device) if part == "monai" else own_callable(model, device)
+        callable_ = own_callable(model, device) if part == "monai bf16" else scripted(Path(model), device)
         return monai_part(callable_, device, Path(source), Path(output), int(roi), int(batch), float(overlap))
     if part == "dask":
         program, source, output, halo, scale, threads = arguments
@@ -245,6 +250,14 @@ def make_weights(model: str, folder: Path) -> Path:
     return path
 
 
+def as_published(weights: Path) -> bytes:
+    """The same export of the network layer by layer."""
+    source = open_source(weights)
+    if isinstance(source.module, EDSR):
+        source = replace(source, module=Published(source.module).eval())
+    return torchscript_bytes(source, tile=None, precision="fp32", normalise="frame")
+
+
 def tune_monai(setting: Setting, overlap: float) -> None:
     """Find MONAI's fastest tile and batch on a crop of 1024."""
     crop = setting.folder / "crop.zarr"
@@ -252,7 +265,7 @@ def tune_monai(setting: Setting, overlap: float) -> None:
     found = {}
     for roi, batch in ((256, 1), (256, 4), (512, 1), (512, 4), (1024, 1)):
         output = setting.folder / "crop-out.zarr"
-        part = part_command("monai", setting.program, setting.device, crop, output, roi, batch, overlap)
+        part = part_command("monai", setting.published, setting.device, crop, output, roi, batch, overlap)
         found[roi, batch] = min(watch(part)["seconds"] for _ in range(2))
     setting.roi, setting.batch = min(found, key=lambda key: found[key])
     print(f"MONAI on a crop, seconds by (tile, batch): {found}", file=sys.stderr)
@@ -267,11 +280,11 @@ def bench_round(setting: Setting, size: int, threads: int, overlap: float, *, ba
         output = setting.folder / f"{part.replace(' ', '-')}.zarr"
         shutil.rmtree(output, ignore_errors=True)
         if part == "dask":
-            arguments = (setting.program, setting.source, output, spec.halo, spec.scale, threads)
+            arguments = (setting.published, setting.source, output, spec.halo, spec.scale, threads)
             results[part] = watch(part_command(part, *arguments))
             continue
         if part in PEERS:
-            given = setting.program if part == "monai" else setting.weights
+            given = {"monai": setting.published, "monai export": setting.exported}.get(part, setting.weights)
             tiles = (setting.roi, setting.batch, overlap)
             results[part] = watch(part_command(part, given, setting.device, setting.source, output, *tiles))
             continue
@@ -358,9 +371,10 @@ def main() -> None:
     found = {}
     for model in options.models:
         weights = make_weights(model, options.folder)
-        program = options.folder / f"{weights.stem}.ts"
-        setting = Setting(model, weights, program, source, options.folder, options.device)
-        export_torchscript(weights, setting.program)
+        published, exported = (options.folder / f"{weights.stem}{suffix}.ts" for suffix in ("-published", ""))
+        setting = Setting(model, weights, published, exported, source, options.folder, options.device)
+        export_torchscript(weights, exported)
+        published.write_bytes(as_published(weights))
         if options.monai:
             setting.roi, setting.batch = options.monai
         else:

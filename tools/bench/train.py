@@ -6,7 +6,8 @@ EDSR, batches of 16 patches of 64 x 64. The kinds of training run in processes o
 round after round; ratios are taken within a round, so that what else the machine does falls on all alike. Where much
 else runs, steps per CPU second tell more than steps per second.
 
-    plain        float32, eager, contiguous tensors, torch's Adam, no averaging of weights: what one writes first
+    plain        float32, eager, contiguous tensors, layer by layer, torch's Adam, no averaging of weights: what one
+                 writes first
     fp32, bf16   fluorsr's Learner in that precision: channels_last, tuned allocator, clipping, averaged weights
     data_wait    of a whole `train` run (bf16) on simulated fields: the share of its time that the loop waited
 """
@@ -24,10 +25,11 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from published import Published
 from torch.nn import functional
 
 from fluorsr.models.allocator import tune_allocator
-from fluorsr.models.architectures import build
+from fluorsr.models.edsr import EDSR, EDSRConfig
 from fluorsr.train.log import METRICS, read_metrics
 from fluorsr.train.objectives.base import Setup
 from fluorsr.train.objectives.regression import Regression, RegressionOptions
@@ -41,14 +43,15 @@ def work(kind: str, model: dict[str, int], threads: int, steps: int, pipe: Conne
     """In its own process: train `steps` steps whenever asked, and tell the seconds and CPU seconds they took."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    network = build("edsr", {**model, "scale": 2})
+    network = EDSR(EDSRConfig(**model, scale=2))
     inputs, targets = torch.rand(16, 1, 64, 64), torch.rand(16, 1, 128, 128)
     if kind == "plain":
+        published = Published(network)
         adam = torch.optim.Adam(network.parameters(), lr=1e-4)
 
         def step() -> None:
             adam.zero_grad()
-            functional.l1_loss(network(inputs), targets).backward()  # type: ignore[no-untyped-call]
+            functional.l1_loss(published(inputs), targets).backward()  # type: ignore[no-untyped-call]
             adam.step()
     else:
         tune_allocator()
