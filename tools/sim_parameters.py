@@ -37,14 +37,17 @@ THICK: dict[str, object] = {"thickness": 3.0, "density": 2.0, "haze": 0.5}
 WRONG = 2.0
 """Per cent of a period, or degrees, beyond which a vector is a chance peak's."""
 
-LIMITS = {"period": 0.1, "angle": 0.05, "phase": 2.0, "steps": 2.0, "light": math.inf, "modulation": math.inf}
+LIMITS = {"period": 0.1, "angle": 0.05, "phase": 2.0, "steps": 2.0} | dict.fromkeys(
+    ("light", "modulation", "first"), math.inf
+)
 HEADINGS = {
     "period": "period (%)",
     "angle": "angle (degrees)",
     "phase": "phase (degrees)",
     "steps": "phase steps (degrees)",
     "light": "one step, by the light (degrees)",
-    "modulation": "modulation (%)",
+    "modulation": "modulation, highest order (%)",
+    "first": "first of two orders (%)",
 }
 COLORS = ("#9a9aa4", "#f2b544", "#4fc3f7")
 
@@ -121,7 +124,8 @@ def errors(found: SimParameters, field: Field, phases: int, side: int) -> dict[s
         "angle": torch.rad2deg(torch.angle(torch.exp(1j * angle))),
         "phase": torch.rad2deg(torch.angle(mean)),
         "steps": torch.rad2deg(torch.angle(off / mean)),
-        "modulation": 100 * modulation,
+        "modulation": 100 * modulation[:, -1],
+        "first": 100 * modulation[:, 0] if modulation.shape[1] > 1 else torch.tensor(math.nan),
     }
     return {name: float(each.abs().max()) for name, each in worst.items()}
 
@@ -151,7 +155,7 @@ def row(key: Key, rows: list[dict[str, float] | None]) -> str:
     wrong = sum(each is not None for each in rows) - len(good)
     cells = [f"{key[1]}", f"{key[2]:g}", f"{len(good)} / {wrong}"]
     for name, limit in LIMITS.items():
-        values = sorted(each[name] for each in good)
+        values = sorted(each[name] for each in good if math.isfinite(each[name]))
         if not values:
             cells.append("")
             continue
@@ -236,7 +240,10 @@ the phases). Of each field the worst of its three directions counts, and of the 
   known of specimen and lens (a Cramer-Rao bound, `light_limit_deg` in the tool). The worst of 9 or 15 frames is usually
   twice that; what is beyond is the method's. In dim light errors may be less, as steps are taken to be as even as their
   errors allow.
-- *Modulation* against that of the light: out-of-focus light, which shows no stripes, is left out only in part.
+- *Modulation* against that of the light in focus. The highest order's stripes are the same at all heights; the *first
+  of two* (three beams) fade and turn over out of focus, so a thick specimen's light shows less of them than its plane
+  in focus does. The frames hold no more: without the specimen's heights and haze (`thickness=0.01`, `haze=0`, four
+  fields of another seed, 256 pixels) the first is found to 1 to 8 % and the second to 1 to 3 %.
 
 Made by `python tools/sim_parameters.py --photons {levels}`.
 """

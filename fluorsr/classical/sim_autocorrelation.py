@@ -31,16 +31,14 @@ from fluorsr.classical.sim_orders import (
 )
 from fluorsr.classical.sim_parameters import (
     NoStripesError,
-    Phases,
     SimParameters,
-    all_angles,
     check_periods,
     estimate_parameters,
     measure_rounds,
-    phases_of,
     reach_per_um,
 )
 from fluorsr.classical.sim_scene import Scene
+from fluorsr.classical.sim_steps import Phases, all_angles, phases_of
 from fluorsr.errors import InputError
 
 LEAST_STRENGTH = 1.3

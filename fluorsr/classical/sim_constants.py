@@ -28,7 +28,9 @@ FEWEST = 60.0
 """Frequencies in which the wide-field image must show the specimen: noise alone passes for it in some dozen."""
 
 LIKENESS = math.radians(1)
-"""What chance likeness of order 0 to the others still adds to the error of a single frame's phase."""
+"""What chance likeness of order 0 to the others adds to the error of a single frame's phase, at least."""
+LEFT_LOOSE = 3.0
+"""Variance of what an order has left in another over what white noise makes: brightness and the window add to it."""
 LEAST_LEFT = 1e-3
 """Error, at least, of what an order has left in another: without noise it would outweigh all else beyond rounding."""
 LEAST_SHARE = 1e-3

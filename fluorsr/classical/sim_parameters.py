@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ from fluorsr.classical.sim_orders import (
 from fluorsr.classical.sim_overlap import overlaps, refine, turns
 from fluorsr.classical.sim_scene import Place, Scene, check_series
 from fluorsr.classical.sim_search import LEAST_STRENGTH, SAME_PERIOD, find_vectors
+from fluorsr.classical.sim_steps import Phases, all_angles, evened, finer, orders_of, phases_of
 from fluorsr.errors import InputError
 
 SHORTEST, LONGEST = 1.1, 0.5
@@ -42,20 +43,6 @@ SHORTEST, LONGEST = 1.1, 0.5
 
 class NoStripesError(InputError):
     """The frames show no stripes that stand out of their noise."""
-
-
-Phases = NamedTuple(  # noqa: UP014 - TorchScript does not find postponed annotations of another file's tuples
-    "Phases",
-    [
-        ("phase_rad", Tensor),
-        ("offset_rad", Tensor),
-        ("modulation", Tensor),
-        ("light", Tensor),
-        ("clarity", Tensor),
-        ("phase_error_rad", Tensor),
-    ],
-)
-"""What is measured once the vectors are known: fields of SimParameters, of all angles or of one."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +113,6 @@ class SimParameters:
         """The same stripes seen from a pixel grid whose (0, 0) lies at (y, x) of this one."""
         turn = 2 * math.pi * (self.wave_per_um @ torch.tensor([y_um, x_um], dtype=torch.float64))
         return SimParameters(**(vars(self) | {"phase_rad": self.phase_rad + turn[:, None]}))
-
-
-def orders_of(phase_rad: Tensor, offset_rad: Tensor) -> Tensor:
-    """Phase of every order in every frame, of the first's [A, N] and the offsets [A, M]: [A, N, M]."""
-    m = torch.arange(1, offset_rad.shape[1] + 1, dtype=torch.float64, device=phase_rad.device)
-    return phase_rad[:, :, None] * m + offset_rad[:, None]
 
 
 def estimate_parameters(
@@ -283,118 +264,17 @@ def _measure(
     """
     found: list[Phases] = []
     drifts: list[Tensor] = []
+    lefts: list[Tensor] = []
+    covariances: list[Tensor] = []
     for a in range(len(places)):
-        if before is None:
-            light, orders, variance, drift = scene.weights(places[a])
-            phases = phases_of(light, orders, variance, even=True)
-        else:
-            theta = orders_of(before.phase_rad, before.offset_rad)[a]
-            light, finer, variance, drift = scene.weights(places[a], unmix[a])
-            phases = phases_of(light, finer, variance, even=True)
-            left, covariance = scene.left(a, places[a], unmix[a])
-            phases = _finer(phases, theta, before.light[a], left, covariance, turned[a], modulation[a])
-        found.append(phases)
+        light, orders, variance, drift = scene.weights(places[a], None if before is None else unmix[a])
+        found.append(phases_of(light, orders, variance, even=True))
         drifts.append(drift)
+        if before is not None:
+            left, covariance = scene.left(a, places[a], unmix[a])
+            lefts.append(left)
+            covariances.append(covariance)
     together = all_angles(found)
-    return together if before is None else _evened(together), torch.stack(drifts)
-
-
-def _evened(found: Phases) -> Phases:
-    """Steps as even as their errors allow: shrunk as by Efron and Morris, J. Am. Stat. Assoc. 68, 117 (1973)."""
-    n = found.phase_rad.shape[1]
-    even = nominal_phases(n, 1, found.phase_rad.device)[:, 0]
-    turn = torch.exp(1j * (found.phase_rad - even))
-    mean = turn.mean(1, keepdim=True)
-    off, variance = torch.angle(turn * mean.conj()), found.phase_error_rad**2
-    uneven = ((off**2).mean() * n / (n - 1) - variance.mean()).clamp(min=0)
-    kept = uneven / (uneven + variance).clamp(min=usual.TINY)
-    return Phases(
-        even + torch.angle(mean) + kept * off,
-        found.offset_rad,
-        found.modulation,
-        found.light,
-        found.clarity,
-        torch.sqrt(variance * kept),
-    )
-
-
-def all_angles(found: list[Phases]) -> Phases:
-    """What was measured of each angle, together; brightness is 1 on average."""
-    light = torch.stack([each.light for each in found])
-    average = light.mean()
-    light = torch.where(average > 0, light / average, torch.ones_like(light))  # blank frames have no brightness
-    return Phases(
-        torch.stack([each.phase_rad for each in found]),
-        torch.stack([each.offset_rad for each in found]),
-        torch.stack([each.modulation for each in found]),
-        light,
-        torch.stack([each.clarity for each in found]),
-        torch.stack([each.phase_error_rad for each in found]),
-    )
-
-
-def phases_of(light: Tensor, orders: Tensor, variance: Tensor, *, even: bool) -> Phases:
-    """Phases [N], offsets [M], modulation [M], brightness [N], clarity [N] and the phases' errors [N] of one angle.
-
-    light [N]; orders [N, M] complex; variance [N, M] of either part of them
-    A frame's phase is what both orders say, each as sure as it is, and, of `even` steps, the declared step, sure to
-    STEP_ERROR. TorchScript.
-    """
-    n, count = orders.shape[0], orders.shape[1]
-    m = torch.arange(1, count + 1, dtype=torch.float64, device=orders.device)
-    nominal = nominal_phases(n, count, orders.device)
-    sure = 1 / usual.STEP_ERROR**2 if even else 0.0
-    step = nominal[:, 0].clone() if even else torch.angle(orders[:, 0] * orders[0, 0].conj())
-    base = torch.angle((orders * torch.exp(-1j * m * step[:, None])).sum(0))
-    sureness = orders.abs() ** 2 / variance.clamp(min=usual.TINY)
-    known = ((m**2 * sureness).sum(1) + sure).clamp(min=usual.TINY)
-    for _ in range(20):
-        wrong = torch.angle(orders * torch.exp(-1j * (m * step[:, None] + base)))
-        correction = (m * sureness * wrong).sum(1) - (step - nominal[:, 0]) * sure
-        step = step + correction / known
-        base = torch.angle((orders * torch.exp(-1j * m * step[:, None])).sum(0))
-    return _phases_at(light, orders, step, 1 / torch.sqrt(known))
-
-
-def _finer(
-    rough: Phases, theta: Tensor, light: Tensor, left: Tensor, covariance: Tensor, turned: Tensor, modulation: Tensor
-) -> Phases:
-    """Steps by what is `left` of the orders in order 0, taken apart with theta [N, M] and light [N]; and their mean.
-
-    Steps that are off by d_n leave of order m in order 0, whose weights are w_n:
-        sum_n w_n light_n i m d_n exp(i theta_nm)
-    """
-    weights = unmixing(theta, light)[0] * light
-    rows: list[Tensor] = []
-    for m in range(1, theta.shape[1] + 1):
-        row = 1j * m * weights * torch.exp(1j * theta[:, m - 1])
-        rows += [row.real, row.imag]
-    leaving = torch.stack(rows)
-    least = usual.LEAST_LEFT**2 * torch.eye(len(left), dtype=torch.float64, device=left.device)
-    sureness = torch.linalg.inv_ex(covariance + least)[0]
-    known = torch.diag(1 / (rough.phase_error_rad**2 + usual.LIKENESS**2))
-    off = torch.angle(torch.exp(1j * (rough.phase_rad - theta[:, 0])))
-    inverse = torch.linalg.inv_ex(leaving.T @ sureness @ leaving + known)[0]
-    off = inverse @ (leaving.T @ sureness @ left + known @ off)
-    # Of steps against each other: their mean is measured apart.
-    inverse = inverse - inverse.mean(0) - inverse.mean(1, keepdim=True) + inverse.mean()
-    order = torch.arange(1, theta.shape[1] + 1, dtype=torch.float64, device=theta.device)
-    return Phases(
-        theta[:, 0] + off - off.mean() + turned[0],
-        theta[0] - order * theta[0, 0] + turned - order * turned[0],
-        modulation,
-        rough.light,
-        rough.clarity,
-        torch.sqrt(inverse.diagonal()),
-    )
-
-
-def _phases_at(light: Tensor, orders: Tensor, step: Tensor, error: Tensor) -> Phases:
-    """What is measured of one angle, where its phase steps [N] are known to their `error` [N]."""
-    m = torch.arange(1, orders.shape[1] + 1, dtype=torch.float64, device=orders.device)
-    base = torch.angle((orders * torch.exp(-1j * m * step[:, None])).sum(0))
-    modulation = 2 * (orders * torch.exp(-1j * (m * step[:, None] + base))).real.mean(0) / (2 * light.mean())
-    phase = step + base[0]
-    contrast = torch.where(light > 0, orders.abs().sum(1) / light, torch.zeros_like(light))
-    clarity = contrast / contrast.median().clamp(min=usual.TINY)
-    return Phases(phase, base - m * base[0], modulation.clamp(0, 2), light, clarity, error)
+    if before is not None:
+        together = evened(finer(together, before, torch.stack(lefts), torch.stack(covariances), turned, modulation))
+    return together, torch.stack(drifts)

@@ -20,8 +20,8 @@ from fluorsr.classical import sim_constants as usual
 from fluorsr.classical.sim_autocorrelation import known_power, known_stripes
 from fluorsr.classical.sim_demodulate import place_orders
 from fluorsr.classical.sim_orders import Lens, SimOptics, carrier, nominal_phases
-from fluorsr.classical.sim_parameters import orders_of
 from fluorsr.classical.sim_region import strongest_part
+from fluorsr.classical.sim_steps import orders_of
 from fluorsr.export.program import Options, Program
 from fluorsr.models.sim_network import USUAL, as_second
 from fluorsr.models.unet_sim import ANGLES, ORDERS, UNetSIMConfig

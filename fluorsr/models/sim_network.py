@@ -22,7 +22,8 @@ from torch import Tensor
 from fluorsr.classical.sim_autocorrelation import find_stripes, measure_stripes
 from fluorsr.classical.sim_demodulate import demodulate
 from fluorsr.classical.sim_orders import SimOptics
-from fluorsr.classical.sim_parameters import NoStripesError, Phases, SimParameters
+from fluorsr.classical.sim_parameters import NoStripesError, SimParameters
+from fluorsr.classical.sim_steps import Phases
 from fluorsr.classical.sim_stripes import Stripes
 from fluorsr.models.network import Network
 from fluorsr.models.unet_sim import ANGLES, ORDERS, UNetSIMConfig

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from fluorsr.classical.sim_orders import SimOptics, nominal_phases, separate
-from fluorsr.classical.sim_parameters import Phases, SimParameters, _evened, estimate_parameters
+from fluorsr.classical.sim_parameters import SimParameters, estimate_parameters
+from fluorsr.classical.sim_steps import Phases, evened, finer, leaving
 from fluorsr.data.sim_frames import phase_step_errors_deg
 from fluorsr.errors import InputError
 from fluorsr.optics.microscope import Microscope
@@ -93,7 +94,7 @@ def test_steps_are_as_even_as_their_errors_allow() -> None:
     def steps(error_deg: float) -> Tensor:
         error = torch.full_like(zero, math.radians(error_deg))
         found = Phases(phases, zero[:, :2], zero[:, :2], zero + 1, zero + 1, error)
-        return _evened(found).phase_rad - nominal_phases(5, 1)[:, 0]
+        return evened(found).phase_rad - nominal_phases(5, 1)[:, 0]
 
     torch.testing.assert_close(steps(0.01), off + torch.tensor([[0.3], [2.0], [-1.0]]).double(), atol=1e-4, rtol=0)
     torch.testing.assert_close(steps(3.0), steps(3.0)[:, :1].expand(-1, 5))
@@ -102,6 +103,28 @@ def test_steps_are_as_even_as_their_errors_allow() -> None:
     torch.testing.assert_close(
         half - half.mean(1, keepdim=True), torch.rad2deg(off).expand(3, -1) / 2, atol=0.01, rtol=0
     )
+
+
+def test_frames_that_disagree_with_what_is_left_count_less() -> None:
+    """Alone they are 10 degrees off and said to be sure to half a degree; what is left is right, and sure to 2."""
+    nominal, wrong = (
+        nominal_phases(3, 1)[:, 0].expand(2, -1),
+        torch.tensor([[1.0, -2.0, 1.0], [-1.0, 2.0, -1.0]]).double(),
+    )
+    one = torch.ones(2, 3).double()
+
+    def phases(off_deg: Tensor) -> Phases:
+        error = torch.full_like(one, math.radians(0.5))
+        return Phases(nominal + torch.deg2rad(off_deg), one[:, :1] * 0, one[:, :1], one, one, error)
+
+    true = torch.deg2rad(wrong)
+    left = torch.stack([leaving(nominal[:1].T, one[0]) @ each for each in true])
+    size = left.std() / true.std()
+    covariance = (size * math.radians(2)) ** 2 * torch.eye(2).double().expand(2, -1, -1)
+    given = (phases(torch.zeros(2, 3)), left, covariance, torch.zeros(2, 1).double(), one[:, :1])
+    for alone, most in ((wrong + torch.tensor([[10.0, -10.0, 0.0], [0.0, 10.0, -10.0]]), 2.5), (wrong, 0.01)):
+        found = finer(phases(alone.double()), *given)
+        assert float(torch.rad2deg(found.phase_rad - nominal - true).abs().max()) < most
 
 
 def test_a_frame_that_is_brighter_is_told(three_beams) -> None:
