@@ -88,7 +88,8 @@ def finer(
     """
     theta = orders_of(before.phase_rad, before.offset_rad)
     leaves = torch.stack([leaving(theta[a], before.light[a]) for a in range(len(theta))])
-    covariance = usual.LEFT_LOOSE * covariance + usual.LEAST_LEFT**2 * torch.eye(left.shape[1]).to(covariance)
+    least = usual.LEAST_LEFT**2 * torch.eye(left.shape[1], dtype=torch.float64, device=left.device)
+    covariance = usual.LEFT_LOOSE * covariance + least
     off = torch.angle(torch.exp(1j * (alone.phase_rad - theta[..., 0])))
     # How far both disagree beyond their errors is the frames' chance likeness, alike in all angles.
     told = (leaves @ off[..., None])[..., 0] - left
