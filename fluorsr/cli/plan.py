@@ -81,7 +81,7 @@ def plan(
         ("output", f"{shape}, {found.dtype}"),
         ("blocks", f"{found.blocks:,} of {found.block[0]} x {found.block[1]} output pixels"),
         ("tiles", f"{found.tiles:,} of {found.tile[0]} x {found.tile[1]} input pixels"),
-        ("halo overhead", f"{found.halo_overhead_percent:.0f} % more pixels computed than kept"),
+        ("halo overhead", f"{found.halo_overhead_percent:.0f} % more pixels in tiles than kept"),
         ("disk", f"about {found.output_bytes / 1e9:.3g} GB ({found.output_bytes_raw / 1e9:.3g} GB not compressed)"),
         ("memory", f"{found.memory_bytes / 2**30:.2f} GiB a worker"),
         ("time", "; ".join(machines)),

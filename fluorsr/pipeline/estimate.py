@@ -35,7 +35,7 @@ CALIBRATION_S = 20.0
 class Estimate:
     """What a run will take.
 
-    halo_overhead_percent   pixels that the model computes beyond those that are kept
+    halo_overhead_percent   pixels of all tiles beyond those that are kept; of them a diffusion model computes a part
     output_bytes_raw        all levels, not compressed; output_bytes is what they compress to, by samples of the input
     memory_bytes            of one worker: the peak of this process during the trial, which is a worker's work
     seconds                 by number of machines like this one, a worker on each with all its threads
