@@ -5,9 +5,9 @@
 One EDSR restores a uint16 zarr array, default chunks, at twice the size. Every part runs in a process of its own, in
 turn, round after round; the figures are medians over the rounds, the ratios are taken within a round.
 
-    monai         the EDSR as TorchScript, layer by layer as published, eager fp32: load the zarr whole, normalise,
+    monai         the EDSR as plain TorchScript, traced layer by layer as published, fp32: load the zarr whole, normalise,
                   sliding_window_inference with gaussian weights, save a zarr; its best tile and batch, found first
-    monai export  the same, given the file of `fluorsr export`, which computes the last layers in one
+    monai export  the same, given a file of `fluorsr export`: in channels_last order, the last layers in one
     monai bf16    the same, given fluorsr's own channels_last bf16 callable
     dask          what one writes with dask.array alone: chunks of 1024 with the model's own margin from `overlap`, the
                   published network in `map_blocks`, margins cut off again, `to_zarr`, threads
@@ -29,7 +29,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -45,15 +45,14 @@ from published import Published
 from torch import Tensor
 
 from fluorsr.errors import import_extra
-from fluorsr.export.source import open_source
-from fluorsr.export.torchscript import export_torchscript, torchscript_bytes
+from fluorsr.export.torchscript import export_torchscript
 from fluorsr.models.allocator import tune_allocator
 from fluorsr.models.architectures import build
 from fluorsr.models.edsr import EDSR
-from fluorsr.models.load import load
+from fluorsr.models.load import load, load_module
 from fluorsr.models.measure import measure
 from fluorsr.models.precision import filaments
-from fluorsr.models.torchscript import quiet_jit
+from fluorsr.models.torchscript import freeze, quiet_jit
 from fluorsr.models.weights import read_card, save_weights
 from fluorsr.models.zoo_index import find, zoo
 from fluorsr.pipeline.prepare import GPU_BATCH
@@ -250,12 +249,13 @@ def make_weights(model: str, folder: Path) -> Path:
     return path
 
 
-def as_published(weights: Path) -> bytes:
-    """The same export of the network layer by layer."""
-    source = open_source(weights)
-    if isinstance(source.module, EDSR):
-        source = replace(source, module=Published(source.module).eval())
-    return torchscript_bytes(source, tile=None, precision="fp32", normalise="frame")
+def save_published(weights: Path, path: Path) -> None:
+    """The network layer by layer as plain TorchScript: traced, frozen, saved, with nothing of fluorsr's around it."""
+    module, spec = load_module(weights)
+    plain = Published(module).eval() if isinstance(module, EDSR) else module
+    program = freeze(plain, torch.rand(1, spec.frames, 64, 64))
+    with quiet_jit():
+        torch.jit.save(program, path)
 
 
 def tune_monai(setting: Setting, overlap: float) -> None:
@@ -374,7 +374,7 @@ def main() -> None:
         published, exported = (options.folder / f"{weights.stem}{suffix}.ts" for suffix in ("-published", ""))
         setting = Setting(model, weights, published, exported, source, options.folder, options.device)
         export_torchscript(weights, exported)
-        published.write_bytes(as_published(weights))
+        save_published(weights, published)
         if options.monai:
             setting.roi, setting.batch = options.monai
         else:
