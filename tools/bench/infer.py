@@ -5,8 +5,8 @@
 One EDSR restores a uint16 zarr array, default chunks, at twice the size. Every part runs in a process of its own, in
 turn, round after round; the figures are medians over the rounds, the ratios are taken within a round.
 
-    monai         the EDSR as plain TorchScript, traced layer by layer as published, fp32: load the zarr whole, normalise,
-                  sliding_window_inference with gaussian weights, save a zarr; its best tile and batch, found first
+    monai         the EDSR as plain TorchScript, traced layer by layer as published, fp32: load the zarr whole,
+                  normalise, sliding_window_inference with gaussian weights, save a zarr; its best tile and batch first
     monai export  the same, given a file of `fluorsr export`: in channels_last order, the last layers in one
     monai bf16    the same, given fluorsr's own channels_last bf16 callable
     dask          what one writes with dask.array alone: chunks of 1024 with the model's own margin from `overlap`, the
