@@ -125,8 +125,9 @@ def errors(found: SimParameters, field: Field, phases: int, side: int) -> dict[s
         "phase": torch.rad2deg(torch.angle(mean)),
         "steps": torch.rad2deg(torch.angle(off / mean)),
         "modulation": 100 * modulation[:, -1],
-        "first": 100 * modulation[:, 0] if modulation.shape[1] > 1 else torch.tensor(math.nan),
     }
+    if modulation.shape[1] > 1:
+        worst["first"] = 100 * modulation[:, 0]
     return {name: float(each.abs().max()) for name, each in worst.items()}
 
 
@@ -155,7 +156,7 @@ def row(key: Key, rows: list[dict[str, float] | None]) -> str:
     wrong = sum(each is not None for each in rows) - len(good)
     cells = [f"{key[1]}", f"{key[2]:g}", f"{len(good)} / {wrong}"]
     for name, limit in LIMITS.items():
-        values = sorted(each[name] for each in good if math.isfinite(each[name]))
+        values = sorted(each[name] for each in good if name in each)
         if not values:
             cells.append("")
             continue
