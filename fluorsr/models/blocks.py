@@ -38,7 +38,22 @@ class ResidualBlock(nn.Module):
         return x + residual
 
 
-def upsampler(width: int, scale: int, activation: Callable[[], nn.Module] | None = None) -> nn.Sequential:
+class Upsampler(nn.Sequential):
+    """What `upsampler` makes."""
+
+    def __init__(self, steps: list[nn.Module], last: int) -> None:
+        super().__init__(*steps)
+        self.before = len(steps) - last
+
+    def but_last(self, x: Tensor) -> Tensor:
+        """All doublings but the last, whose layers a network computes together with its tail (models/subpixel.py)."""
+        for n, step in enumerate(self):
+            if n < self.before:
+                x = step(x)
+        return x
+
+
+def upsampler(width: int, scale: int, activation: Callable[[], nn.Module] | None = None) -> Upsampler:
     """Sub-pixel upsampling (Shi et al. 2016): [B, width, Y, X] -> [B, width, scale * Y, scale * X].
 
     Scale 4 is two steps of 2, as in Lim et al. 2017; scale 1 is empty. `activation` makes what follows each step.
@@ -49,4 +64,4 @@ def upsampler(width: int, scale: int, activation: Callable[[], nn.Module] | None
     steps: list[nn.Module] = []
     for _ in range(scale.bit_length() - 1):
         steps += [conv3x3(width, 4 * width), nn.PixelShuffle(2), *([activation()] if activation else [])]
-    return nn.Sequential(*steps)
+    return Upsampler(steps, last=3 if activation else 2)

@@ -62,8 +62,5 @@ class EDSR(nn.Module):
         if not self.enlarges:
             restored: Tensor = self.tail(features)
             return restored
-        for n, step in enumerate(self.upsample):
-            if n < len(self.upsample) - 2:
-                features = step(features)
-        last = self.upsample[-2]
+        features, last = self.upsample.but_last(features), self.upsample[-2]
         return composed3(features, last.weight, last.bias, self.tail.weight, self.tail.bias)  # type: ignore[arg-type]

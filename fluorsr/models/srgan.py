@@ -78,9 +78,7 @@ class SRGAN(nn.Module):
         if not self.enlarges:
             restored: Tensor = self.tail(features)
             return restored
-        for n, step in enumerate(self.upsample):
-            if n < len(self.upsample) - 3:
-                features = step(features)
+        features = self.upsample.but_last(features)
         # The last shuffle comes after the PReLU, which has one slope for all channels, and after the tail.
         fine = self.upsample[-1](self.upsample[-3](features))
         return shuffled_conv(fine, self.tail.weight, self.tail.bias)

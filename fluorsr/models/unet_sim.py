@@ -133,10 +133,7 @@ class UNet(nn.Module):
         if not self.enlarges:
             restored: Tensor = self.tail(x)
             return restored
-        for n, step in enumerate(self.upsample):
-            if n < len(self.upsample) - 2:
-                x = step(x)
-        last = self.upsample[-2]
+        x, last = self.upsample.but_last(x), self.upsample[-2]
         return composed1(x, last.weight, last.bias, self.tail.weight, self.tail.bias)  # type: ignore[arg-type]
 
 
