@@ -38,7 +38,7 @@ STRUCTURES: dict[str, Structure] = {
     "vesicles": Structure(vesicles, Vesicles()),
     "points": Structure(points, Points()),
     "line_pairs": Structure(line_pairs, LinePairs()),
-    "close_lines": Structure(line_pairs, LinePairs(stretch=(0.7, 1.4))),
+    "close_lines": Structure(line_pairs, LinePairs(stretch=(0.5, 2.0))),
     "lines": Structure(lines, Lines()),
     "rings": Structure(rings, RingField()),
     "siemens_star": Structure(siemens_star, Stars()),

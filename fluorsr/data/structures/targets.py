@@ -57,7 +57,7 @@ class Star(NamedTuple):
 class LinePairs(Parameters):
     """Every cell holds one pair of each spacing, side by side, all at the angle of that cell.
 
-    spacings_um   from centre to centre;  stretch  that multiplies them all, per cell
+    spacings_um   from centre to centre;  stretch  that multiplies each, per pair
     length_um     of the lines;  angle_rad  from the y axis, per cell
     """
 
@@ -93,7 +93,8 @@ def line_pair_segments(cell: Cell, parameters: LinePairs) -> Segments:
     angle = draw_one(rng, parameters.angle_rad)
     # The block moves by less than a pixel or so from cell to cell, so that lines fall on pixels in every way.
     middle_y, middle_x = cell.side_um / 2 + rng.uniform(-0.1, 0.1, 2)
-    gaps = np.array(parameters.spacings_um) * draw_one(rng, parameters.stretch)
+    spacings = np.array(parameters.spacings_um)
+    gaps = spacings * draw(rng, parameters.stretch, spacings.size)
     left = np.cumsum(gaps + 1) - gaps - 1 - (gaps.sum() + gaps.size - 1) / 2
     across = np.stack((left, left + gaps), axis=1).ravel()
     cos, sin, half = math.cos(angle), math.sin(angle), parameters.length_um / 2
