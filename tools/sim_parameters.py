@@ -37,15 +37,16 @@ THICK: dict[str, object] = {"thickness": 3.0, "density": 2.0, "haze": 0.5}
 WRONG = 2.0
 """Per cent of a period, or degrees, beyond which a vector is a chance peak's."""
 
-LIMITS = {"period": 0.1, "angle": 0.05, "phase": 2.0, "steps": 2.0} | dict.fromkeys(
-    ("light", "modulation", "first"), math.inf
+LIMITS = {"period": 0.1, "angle": 0.05, "phase": 2.0, "phase_light": math.inf, "steps": 2.0} | dict.fromkeys(
+    ("steps_light", "modulation", "first"), math.inf
 )
 HEADINGS = {
     "period": "period (%)",
     "angle": "angle (degrees)",
     "phase": "phase (degrees)",
+    "phase_light": "phase, by the light (degrees)",
     "steps": "phase steps (degrees)",
-    "light": "one step, by the light (degrees)",
+    "steps_light": "one step, by the light (degrees)",
     "modulation": "modulation, highest order (%)",
     "first": "first of two orders (%)",
 }
@@ -76,33 +77,58 @@ def measured(field: Field, beams: int, side: int) -> dict[str, float] | None:
         found = estimate_parameters(frames, optics, beams=beams)
     except NoStripesError:
         return None
-    return errors(found, field, phases, side) | {"light": light_limit_deg(frames, field, phases)}
+    return errors(found, field, phases, side) | light_limits_deg(frames, field, phases)
 
 
-def light_limit_deg(frames: Tensor, field: Field, phases: int) -> float:
-    """How surely the photons of frames [A, N, Y, X] tell one frame's phase step: standard deviation, worst direction.
+def light_limits_deg(frames: Tensor, field: Field, phases: int) -> dict[str, float]:
+    """How surely photons tell phases in frames [A, N, Y, X]: standard deviations of the worst direction.
 
-    Of specimen and lens nothing is known but that all angles have the same order 0. N = 2 M + 1 frames of an angle
-    hold as many orders, so they tell their steps by that alone: steps off by d_n leave of order m in order 0
-    sum_n i m d_n exp(i m theta_n) / N (`sim_parameters._finer`), against the noise of the orders 0. Of even steps,
-    where brightness and drift are known, that is a Cramer-Rao bound of
-        var d = 2 / N  A / (A - 1)  sum_m sigma^2 / (m^2 sum_r |C_m(r)|^2)
-    with sigma^2 the mean variance of a pixel; noise is taken off the power of C_m.
+    steps_light  of one frame's step. Of specimen and lens nothing is known but that all angles have the same order 0.
+        N = 2 M + 1 frames of an angle hold as many orders, so they tell their steps by that alone: steps off by d_n
+        leave of order m in order 0 sum_n i m d_n exp(i m theta_n) / N (`sim_steps.finer`), against the noise of the
+        orders 0. Of even steps, where brightness and drift are known, that is a Cramer-Rao bound of
+            var d = 2 / N  A / (A - 1)  sum_m sigma^2 / (m^2 sum_r |C_m(r)|^2)
+        with sigma^2 the mean variance of a pixel; noise is taken off the power of C_m.
+    phase_light  of order 1 of a direction, its vector known and its transfer function real: the bound on the phase
+        between two spectra whose likeness g^2 only their noise lowers (Carter 1987, Proc. IEEE 75, 236),
+            1 / var = sum_q 2 g^2 / (1 - g^2),  g^2 the product of signal over signal and noise of orders 0 and 1 at q
+        over what both pass; powers are means of 9 x 9 frequencies.
     """
     assert field.stripes is not None
-    angles, orders, shape = len(frames), (phases - 1) // 2, (frames.shape[2], frames.shape[3])
-    m = torch.arange(1, orders + 1)
+    angles, shape = len(frames), (frames.shape[2], frames.shape[3])
+    m = torch.arange(1, (phases - 1) // 2 + 1)
     window = edge_window(shape)
     level = frames.mean((-2, -1), keepdim=True)
-    apart = separate((frames - level) * window, field.stripes.phase_rad.reshape(angles, phases, 1) * m)[:, 1:]
-    frequency = torch.hypot(*frequencies(shape, field.pixel_size_um))
-    passed = frequency < 2e3 * field.drawn["numerical_aperture"] / field.drawn["emission_nm"]
-    spectra = torch.fft.fft2(apart, norm="ortho").abs() ** 2
+    orders = separate((frames - level) * window, field.stripes.phase_rad.reshape(angles, phases, 1) * m)
+    y, x = frequencies(shape, field.pixel_size_um)
+    cutoff = 2e3 * field.drawn["numerical_aperture"] / field.drawn["emission_nm"]
+    passed = torch.hypot(y, x) < cutoff
     variance = float(level.mean()) - field.drawn["offset"] + field.drawn["read_noise"] ** 2
-    noise = variance / phases * (window**2).mean()
+    noise = variance / phases * float((window**2).mean())
+    spectra = torch.fft.fft2(orders[:, 1:], norm="ortho").abs() ** 2
     power = ((spectra - noise) * passed).sum((-2, -1)).clamp(min=1e-9)
     step = 2 / phases * angles / (angles - 1) * (variance / (m**2 * power)).sum(1)
-    return math.degrees(math.sqrt(float(step.max())))
+    zero = signal_share(orders[:, 0].mean(0), noise / angles)
+    rows, columns = (torch.arange(n, dtype=torch.float64) * field.pixel_size_um for n in shape)
+    apart = float((window**2).mean() ** 2 / (window**4).mean())
+    surest = []
+    for a, (wy, wx) in enumerate(field.stripes.wave_per_um[::phases].tolist()):
+        back = torch.exp(-2j * math.pi * (wy * rows[:, None] + wx * columns))
+        likeness = zero * signal_share(orders[a, 1] * back, noise) * passed * (torch.hypot(y + wy, x + wx) < cutoff)
+        surest.append(apart * float((2 * likeness / (1 - likeness).clamp(min=1e-9)).sum()))
+    return {
+        "steps_light": math.degrees(math.sqrt(float(step.max()))),
+        "phase_light": math.degrees(min(surest) ** -0.5),
+    }
+
+
+def signal_share(image: Tensor, noise: float) -> Tensor:
+    """The part of an image's power that is not noise, around every frequency: [Y, X]."""
+    power = torch.fft.fftshift(torch.fft.fft2(image, norm="ortho").abs() ** 2)
+    around = torch.nn.functional.pad(power[None, None], (4, 4, 4, 4), mode="circular")
+    mean = torch.fft.ifftshift(torch.nn.functional.avg_pool2d(around, 9, 1)[0, 0])
+    share: Tensor = (1 - noise / mean).clamp(0, 1)
+    return share
 
 
 def errors(found: SimParameters, field: Field, phases: int, side: int) -> dict[str, float]:
@@ -237,10 +263,11 @@ the phases). Of each field the worst of its three directions counts, and of the 
   refused, as their stripes do not stand out.
 - *Phase*: of a direction's stripes at the middle of the field, mean of its frames; *phase steps*: by how much single
   frames differ from that mean. Against the camera, where the stripes stand still; it is the specimen that drifts.
-- *One step, by the light*: how surely the photons tell a single frame's step, as a standard deviation, where nothing is
-  known of specimen and lens (a Cramer-Rao bound, `light_limit_deg` in the tool). The worst of 9 or 15 frames is usually
-  twice that; what is beyond is the method's. In dim light errors may be less, as steps are taken to be as even as their
-  errors allow.
+- *By the light*: how surely the photons tell a direction's phase, and a single frame's step, as standard deviations
+  (Cramer-Rao bounds, `light_limits_deg` in the tool): the step where nothing is known of specimen and lens, the phase
+  where nothing but noise makes order 1 differ from order 0, which light out of focus does too. The worst of three
+  directions is usually 1.5 times that, the worst of 9 or 15 frames twice; what is beyond is the method's. In dim light
+  errors of steps may be less, as steps are taken to be as even as their errors allow.
 - *Modulation* against that of the light in focus. The highest order's stripes are the same at all heights; the *first
   of two* (three beams) fade and turn over out of focus, so a thick specimen's light shows less of them than its plane
   in focus does. The frames hold no more: without the specimen's heights and haze (`thickness=0.01`, `haze=0`, four
