@@ -20,7 +20,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
 from fluorsr.classical.registry import make_optics
-from fluorsr.classical.sim_orders import edge_window, frequencies, separate
+from fluorsr.classical.sim_orders import carrier, edge_window, frequencies, separate
 from fluorsr.classical.sim_parameters import NoStripesError, SimParameters, estimate_parameters
 from fluorsr.data.simulate import Field, configure, simulate_pair
 from fluorsr.report.figures import BACKGROUND, FAINT, INK, new_figure, save_png
@@ -109,12 +109,12 @@ def light_limits_deg(frames: Tensor, field: Field, phases: int) -> dict[str, flo
     power = ((spectra - noise) * passed).sum((-2, -1)).clamp(min=1e-9)
     step = 2 / phases * angles / (angles - 1) * (variance / (m**2 * power)).sum(1)
     zero = signal_share(orders[:, 0].mean(0), noise / angles)
-    rows, columns = (torch.arange(n, dtype=torch.float64) * field.pixel_size_um for n in shape)
     apart = float((window**2).mean() ** 2 / (window**4).mean())
     surest = []
-    for a, (wy, wx) in enumerate(field.stripes.wave_per_um[::phases].tolist()):
-        back = torch.exp(-2j * math.pi * (wy * rows[:, None] + wx * columns))
-        likeness = zero * signal_share(orders[a, 1] * back, noise) * passed * (torch.hypot(y + wy, x + wx) < cutoff)
+    for first, wave in zip(orders[:, 1], field.stripes.wave_per_um[::phases], strict=True):
+        back = first * carrier(-wave, shape, field.pixel_size_um)
+        both = passed & (torch.hypot(y + wave[0], x + wave[1]) < cutoff)
+        likeness = zero * signal_share(back, noise) * both
         surest.append(apart * float((2 * likeness / (1 - likeness).clamp(min=1e-9)).sum()))
     return {
         "steps_light": math.degrees(math.sqrt(float(step.max()))),
