@@ -22,6 +22,7 @@ from fluorsr.metrics.registry import METRICS
 from fluorsr.models.architectures import ARCHITECTURES
 from fluorsr.train.objectives import OBJECTIVES, USUAL
 from fluorsr.train.objectives.base import Objective, Setup
+from fluorsr.train.optimiser import Kind
 from fluorsr.train.schedule import Budget, Schedule
 
 ADJUSTABLE = ("steps", "minutes", "learning_rate", "clip", "precision", "patience", "validate_every", "log_every")
@@ -79,6 +80,7 @@ class Recipe(pydantic.BaseModel):
     accumulate                  pieces that a batch is cut into where memory is short
     pool, refresh               simulated fields held in memory, and how many are replaced per step
     loss                        a name, or names and their weights: {l1: 1, mse: 5}
+    optimiser                   adam, or muon for the kernels between feature maps; see fluorsr.train.optimiser
     learning_rate, schedule     its peak after `warmup` steps; cosine, constant, or {at: [0.5], factor: 0.1}
     betas, clip, ema            of Adam;  largest norm of the gradient;  decay of the averaged weights
     precision                   of the convolutions; weights are float32 in either
@@ -107,6 +109,7 @@ class Recipe(pydantic.BaseModel):
     pool: int = pydantic.Field(default=48, ge=1)
     refresh: float = pydantic.Field(default=0.5, gt=0)
     loss: str | dict[str, float] = "l1"
+    optimiser: Kind = "adam"
     learning_rate: float = pydantic.Field(default=5e-4, gt=0)
     schedule: Schedule = "cosine"
     warmup: int = pydantic.Field(default=200, ge=0)

@@ -148,6 +148,7 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Objective:
         Setup(
             network,
             combined(recipe.losses),
+            optimiser=recipe.optimiser,
             learning_rate=recipe.learning_rate,
             betas=recipe.betas,
             clip=recipe.clip,

@@ -58,9 +58,11 @@ def test_a_name_that_was_mistyped_is_told_with_the_one_that_was_meant() -> None:
                 "schedule": {"at": [0.5], "facter": 0.1},
                 "steps": "many",
                 "model.with": 8,
+                "optimiser": "sgd",
             },
         )
     for fault in (
+        "optimiser: Input should be 'adam' or 'muon', not 'sgd'",
         "lerning_rate: there is no such entry; did you mean learning_rate?",
         "data.photon: there is no such entry; did you mean photons?",
         "schedule.facter: there is no such entry; did you mean factor?",

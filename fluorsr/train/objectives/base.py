@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from fluorsr.models.network import channels_last
+from fluorsr.train.optimiser import Kind, Optimiser
 
 Losses = Callable[[Tensor, Tensor], dict[str, Tensor]]
 """(input, target) -> named scalars; "loss" is minimised, the others are told."""
@@ -29,12 +30,14 @@ class Setup:
 
     network        [B, F, Y, X] -> [B, 1, sY, sX], not yet on the accelerator's device
     loss           (restored, target), both [B, 1, sY, sX] float32 -> a scalar: the recipe's combination
-    learning_rate  of Adam at its peak;  betas  its two decays;  clip  largest norm of the gradient, None for any
+    optimiser      see fluorsr.train.optimiser;  learning_rate  at its peak;  betas  the two decays of Adam
+    clip           largest norm of the gradient, None for any
     ema            decay of the averaged weights;  accumulate  pieces that a batch is cut into;  bf16  for convolutions
     """
 
     network: nn.Module
     loss: Callable[[Tensor, Tensor], Tensor]
+    optimiser: Kind = "adam"
     learning_rate: float = 5e-4
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float | None = 1.0
@@ -73,7 +76,7 @@ class Objective(Protocol):
 
 
 class Learner:
-    """A network that learns with Adam, alone or as one of several processes, and the moving average of its weights.
+    """A network that learns, alone or as one of several processes, and the moving average of its weights.
 
     Calling it is the forward pass that learns; `fixed` lets gradients through to its input only.
     """
@@ -84,9 +87,7 @@ class Learner:
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average: nn.Module = copy.deepcopy(self.network).eval().requires_grad_(requires_grad=False)
         self.learning_rate = learning_rate or setup.learning_rate
-        self.optimiser = torch.optim.Adam(
-            self.network.parameters(), lr=self.learning_rate, betas=setup.betas, fused=True
-        )
+        self.optimiser = Optimiser(self.network.parameters(), setup.optimiser, setup.betas)
         self.done = 0
         self._parallel = setup.accelerator.prepare_model(self.network)
 
@@ -110,9 +111,7 @@ class Learner:
         it or the loss is not finite, in any process, nothing changes and "loss" is NaN.
         """
         setup, inputs, targets = self.setup, inputs.to(self.device), targets.to(self.device)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * self.learning_rate
-        self.optimiser.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         before = [buffer.clone() for buffer in self.network.buffers()]
         total: dict[str, Tensor] = {}
         pieces = list(zip(inputs.chunk(setup.accumulate), targets.chunk(setup.accumulate), strict=True))
@@ -130,7 +129,7 @@ class Learner:
             for buffer, old in zip(self.network.buffers(), before, strict=True):
                 buffer.copy_(old)
             return {**figures, "loss": math.nan}
-        self.optimiser.step()
+        self.optimiser.step(rate * self.learning_rate)
         self.done += 1
         self._follow()
         return figures
@@ -155,13 +154,13 @@ class Learner:
         return {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
             "done": self.done,
+            **self.optimiser.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See Objective."""
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimiser.load_state_dict(state)
         self.done = state["done"]

@@ -17,7 +17,7 @@ class RegressionOptions(pydantic.BaseModel):
 
 
 class Regression:
-    """Minimise the recipe's loss with Adam; what is shipped is the moving average of the weights. See Objective."""
+    """Minimise the recipe's loss; what is shipped is the moving average of the weights. See Objective."""
 
     def __init__(self, setup: Setup, options: RegressionOptions) -> None:
         self.setup = setup

@@ -15,14 +15,14 @@ from fluorsr.train.objectives.base import Learner, Setup
 INPUTS, TARGETS = torch.rand(2, 6, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-def network(*, batch_norm: bool = False) -> nn.Module:
+def network(*, batch_norm: bool = False, width: int = 4) -> nn.Module:
     torch.manual_seed(3)
-    middle = nn.BatchNorm2d(4) if batch_norm else nn.ReLU()
-    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), middle, nn.Conv2d(4, 1, 3, padding=1))
+    middle = nn.BatchNorm2d(width) if batch_norm else nn.Conv2d(width, width, 1) if width > 4 else nn.ReLU()
+    return nn.Sequential(nn.Conv2d(1, width, 3, padding=1), middle, nn.Conv2d(width, 1, 3, padding=1))
 
 
 def learner(**changes: object) -> Learner:
-    module = network(batch_norm=bool(changes.pop("batch_norm", False)))
+    module = network(batch_norm=bool(changes.pop("batch_norm", False)), width=int(str(changes.pop("width", 4))))
     return Learner(module, Setup(module, F.l1_loss, **{"learning_rate": 1e-2, **changes}))  # type: ignore[arg-type]
 
 
@@ -98,10 +98,11 @@ def test_bf16_computes_in_bf16_and_keeps_weights_in_float32() -> None:
     torch.testing.assert_close(short.restore(INPUTS), short.average(INPUTS))
 
 
-def test_it_goes_on_from_its_state() -> None:
-    one = learner()
+@pytest.mark.parametrize("optimiser", ["adam", "muon"])
+def test_it_goes_on_from_its_state(optimiser: str) -> None:
+    one = learner(width=16, optimiser=optimiser)
     update(one)
-    other = learner()
+    other = learner(width=16, optimiser=optimiser)
     other.load_state_dict(copy.deepcopy(one.state_dict()))
     assert update(one) == update(other)
     for a, b in zip(one.average.parameters(), other.average.parameters(), strict=True):
