@@ -37,6 +37,9 @@ from fluorsr.train.recipe import read_recipe
 from fluorsr.train.run import train
 
 KINDS = ("plain", "fp32", "bf16")
+LOG_EVERY, FILLING = 10, 2
+"""Steps between lines of the log; its first lines, while the pool of fields fills, do not count."""
+FEWEST = LOG_EVERY * (FILLING + 1)
 
 
 def work(kind: str, model: dict[str, int], threads: int, steps: int, pipe: Connection) -> None:
@@ -92,11 +95,17 @@ def speeds(model: dict[str, int], threads: int, steps: int, rounds: int) -> dict
 def waiting(model: dict[str, int], threads: int, steps: int) -> float:
     """The share of a run's time spent on waiting for simulated data, without the first lines, while the pool fills."""
     torch.set_num_threads(threads)
-    changes = {"model": {**model, "scale": 2}, "steps": steps, "log_every": 10, "validate_every": steps, "batch": 16}
+    changes = {
+        "model": {**model, "scale": 2},
+        "steps": steps,
+        "log_every": LOG_EVERY,
+        "validate_every": steps,
+        "batch": 16,
+    }
     recipe = read_recipe("edsr-confocal-sted-x2", changes)
     with tempfile.TemporaryDirectory() as folder:
         train(recipe, folder)
-        lines = read_metrics(Path(folder) / METRICS)[2:]
+        lines = read_metrics(Path(folder) / METRICS)[FILLING:]
     return statistics.median(float(line["data_wait"]) for line in lines)
 
 
@@ -110,6 +119,8 @@ def main() -> None:
     parser.add_argument("--wait-steps", type=int, default=200, help="of the run that is asked how long it waits")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
+    if 0 < given.wait_steps < FEWEST:
+        parser.error(f"--wait-steps {given.wait_steps} must be 0, for none, or {FEWEST} at least")
     model = {"blocks": given.blocks, "width": given.width}
     found = speeds(model, given.threads, given.steps, given.rounds)
     print(f"EDSR {given.blocks} x {given.width}, batch 16, patch 64, {given.threads} threads, {given.rounds} rounds")
