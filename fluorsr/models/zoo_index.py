@@ -13,7 +13,7 @@ from fluorsr.models.weights import Card, read_card
 def zoo() -> dict[str, Path]:
     """Name -> weights file of every shipped model, by name."""
     folder = Path(str(resources.files("fluorsr.models"))) / "zoo"
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+    return dict(sorted((path.stem, path) for path in folder.glob("*.safetensors")))
 
 
 def describe(name: str) -> Card:
