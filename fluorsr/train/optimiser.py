@@ -40,7 +40,7 @@ class Optimiser:
         kernels = [one for one in weights if kind == "muon" and one.ndim == 4 and min(one.shape[:2]) >= FEATURES]
         taken = set(map(id, kernels))
         self.adam = torch.optim.Adam([one for one in weights if id(one) not in taken], betas=betas, fused=True)
-        self.groups = [list(group) for _, group in groupby(sorted(kernels, key=_shape), _shape)]
+        self.groups: list[list[Tensor]] = [list(group) for _, group in groupby(sorted(kernels, key=_shape), _shape)]
         self.momenta = [torch.zeros_like(torch.stack(group)) for group in self.groups]
 
     @torch.no_grad()

@@ -161,9 +161,10 @@ def prepare(recipe: Recipe, accelerator: Accelerator) -> Objective:
 
 
 def _checkpoint(folder: Path, recipe: dict[str, Any]) -> dict[str, Any]:
-    """The state to go on from. Raises InputError where it is of another recipe."""
+    """The state to go on from. Raises InputError where it is of another recipe (what that lacks is the default)."""
     kept = load_checkpoint(folder / LAST)
-    differs = sorted(k for k in recipe if k not in ADJUSTABLE and recipe[k] != kept["recipe"].get(k))
+    usual = {name: field.default for name, field in Recipe.model_fields.items()}
+    differs = sorted(k for k in recipe if k not in ADJUSTABLE and recipe[k] != kept["recipe"].get(k, usual[k]))
     if differs:
         raise InputError(
             f"{folder / LAST} is of a run with other {', '.join(differs)}; resume with its recipe, "
