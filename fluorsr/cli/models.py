@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 from fluorsr.classical.registry import METHODS, Method
 from fluorsr.metrics.registry import METRICS
@@ -44,12 +46,12 @@ def _as_json(card: Card) -> dict[str, Any]:
 
 
 def _print_list(console: Console, cards: dict[str, Card]) -> None:
-    table = Table(Column("model", no_wrap=True), "scale", "input pixels", "modality", "trained on", "held-out figures")
     for known, card in cards.items():
         spec = card.spec
-        size = f"{1000 * spec.pixel_size_um:.0f} nm" if spec.pixel_size_um else "any"
-        table.add_row(known, f"{spec.scale}x", size, spec.modality, ", ".join(spec.structures), _figures(card))
-    console.print(table, highlight=False)
+        pixels = f"pixels of {1000 * spec.pixel_size_um:.0f} nm" if spec.pixel_size_um else "pixels of any size"
+        console.print(f"[bold]{known}[/]  {spec.scale}x, {pixels}", highlight=False)
+        for line in (spec.modality, f"trained on {', '.join(spec.structures)}", f"held-out fields: {_figures(card)}"):
+            console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
     console.print(f"classical methods, with options: {', '.join(METHODS)}", highlight=False, soft_wrap=True)
 
 
@@ -63,8 +65,9 @@ def _figures(card: Card) -> str:
                 f"{METRICS[name].mean([group[method][name] for group in heldout.values()]):.{METRICS[name].digits}f}"
                 for name in ("psnr", "frc")
             ]
-            lines.append(f"{method.removeprefix(card.spec.name).removeprefix(', ') or 'this'} {' dB, '.join(means)} nm")
-    return "\n".join(reversed(lines))
+            which = method.removeprefix(card.spec.name).removeprefix(", ")
+            lines.append(f"{which} {' dB, '.join(means)} nm".lstrip())
+    return "; ".join(reversed(lines))
 
 
 def _show_method(name: str, method: type[Method], *, as_json: bool) -> None:

@@ -17,6 +17,7 @@ from fluorsr.cli.main import infer_main, main
 from fluorsr.image import PlaneIndex
 from fluorsr.io.open import create_image
 from fluorsr.io.writer import Layout
+from fluorsr.models.zoo_index import describe, zoo
 
 DATA = Path(os.environ.get("FLUORSR_DATA", Path(__file__).parents[3] / "shared" / "data")) / "sim_microtubules"
 Command = Callable[..., str]
@@ -26,9 +27,9 @@ Command = Callable[..., str]
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Run a command that must succeed; returns what it printed to stdout. `.notes` of stderr are in `capsys`."""
 
-    def run(*words: object, fails_with: int | None = None) -> str:
+    def run(*words: object, fails_with: int | None = None, columns: int = 200) -> str:
         monkeypatch.setattr(sys, "argv", [str(word) for word in words])
-        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setenv("COLUMNS", str(columns))
         entry = infer_main if words[0] == "fluorsr-infer" else main
         with pytest.raises(SystemExit) as ended:
             entry()
@@ -108,6 +109,18 @@ def test_info_and_models_print_what_there_is(command: Command, image: Path) -> N
     card = json.loads(command("fluorsr", "models", "edsr-confocal-sted-x2", "--json"))["edsr-confocal-sted-x2"]
     assert card["spec"]["scale"] == 2
     assert card["spec"]["exact"]
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_list_of_models_is_whole_in_a_narrow_terminal(command: Command, columns: int) -> None:
+    shown = command("fluorsr", "models", columns=columns)
+    listed, _, _ = shown.partition("classical methods")
+    assert max(map(len, listed.splitlines())) <= columns
+    words = " ".join(shown.split())
+    for name in zoo():
+        spec = describe(name).spec
+        assert f"{name} {spec.scale}x, pixels of {1000 * spec.pixel_size_um:.0f} nm" in words
+        assert f"{spec.modality} trained on {', '.join(spec.structures)} held-out fields: " in words
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"the real SIM frames are not at {DATA}; set FLUORSR_DATA")
